@@ -1,0 +1,8 @@
+"""Simulated trials of the xArm7 from reset to results: `ros2 launch himoe_ros demo.launch.py --show-args`."""
+
+from himoe_ros.launching import robot_actions
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription(robot_actions("xarm7", trials=True))

@@ -1,0 +1,73 @@
+"""ament_python package: built by colcon on ROS installations, by pip elsewhere."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "himoe_ros"
+NODES = ("controller", "graph_probe", "policy", "sim_cameras", "sim_robot", "synthetic_sensors", "trials")
+
+# Ranges that hold on Python 3.10 to 3.12; constraints.txt pins what the tests run with.
+EXTRAS = {
+    "ros": [  # real ROS 2 (Kilted) from wheels, where no ROS is installed
+        "ros-rclpy==9.1.2",
+        "ros-rmw-fastrtps-cpp==9.3.3",
+        "ros-std-msgs",
+        "ros-std-srvs==5.5.1",
+        "ros-sensor-msgs==5.5.1",
+        "ros-geometry-msgs==5.5.1",
+        "ros-trajectory-msgs==5.5.1",
+        "ros-diagnostic-msgs==5.5.1",
+        "ros-lifecycle-msgs==2.3.0",
+    ],
+    # Also needs the meshes of gym-xarm 0.1.1, whose own requirements are not wanted:
+    # pip install --no-deps gym-xarm==0.1.1
+    "sim": ["mujoco>=3.8,<3.9", "av>=14"],
+    "train": ["av>=14"],
+    "test": ["pytest>=8", "ruff", "mypy", "types-PyYAML", "colcon-common-extensions==0.3.0", "catkin-pkg"],
+}
+
+
+def tree(folder: str) -> list[tuple[str, list[str]]]:
+    """data_files that put a folder and everything in it under share/himoe_ros."""
+    files: dict[str, list[str]] = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file():
+            files.setdefault(f"share/{NAME}/{path.parent}", []).append(str(path))
+    return list(files.items())
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="HiMoE-VLA on xArm7 and ALOHA robots with ROS 2",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    package_data={"himoe_ros.sim": ["*.xml"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *tree("launch"),
+        *tree("config"),
+        *tree("urdf"),
+    ],
+    install_requires=[
+        "numpy>=1.26",
+        "pyyaml",
+        "torch>=2.6",
+        "transformers>=5.20,<6",
+        "tokenizers",
+        "opencv-python-headless",
+        "xarm-python-sdk==1.18.4",
+    ],
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "himoe = himoe_ros.cli:main",
+            *(f"{node} = himoe_ros.nodes.{node}:main" for node in NODES),
+        ]
+    },
+    zip_safe=False,
+)

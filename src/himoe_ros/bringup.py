@@ -1,0 +1,166 @@
+"""Which nodes run, with which parameters: read by launch/*.launch.py and by `himoe up`.
+
+Plain data and no ROS, so that both ways of starting tell the same story.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .core.embodiment import load_embodiment
+from .core.errors import ConfigError
+from .resources import config
+
+SIM_ADDRESS = "127.0.0.2"
+SDK_PORT = 502  # built into the vendor's SDK
+UNPRIVILEGED_PORT = 10502
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A launch argument, which is also an option of `himoe up`. Its type is the default's."""
+
+    name: str
+    default: str | int | float | bool
+    help: str
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process: an executable of this package and how to start it."""
+
+    executable: str
+    name: str
+    parameters: Mapping[str, str | int | float | bool]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+ARGUMENTS = (
+    Argument("hardware", "sim", "sim: simulated robot and cameras; real: a robot at robot_ip, your camera drivers"),
+    Argument("robot_ip", "", "address of the robot's controller, host or host:port; for hardware real"),
+    Argument("policy", "himoe_small", "model preset, run with untrained weights"),
+    Argument("action_space", "end_effector", "which action space of the embodiment the policy commands"),
+    Argument("replan_period_s", 0.5, "s between the starts of two plans"),
+    Argument("torch_threads", 1, "CPU threads of the policy"),
+    Argument("image_width", 224, "px, simulated cameras"),
+    Argument("image_height", 224, "px, simulated cameras"),
+    Argument("camera_rate_hz", 10.0, "images a second and simulated camera"),
+    Argument("shadows", False, "simulated cameras show shadows (four times the rendering time on a CPU)"),
+    Argument("seed", 0, "of the simulated scene and of untrained weights"),
+    Argument("use_sim_time", False, "take time from /clock"),
+)
+TRIAL_ARGUMENTS = (
+    Argument("trials", 4, "trials to run; the four instructions take turns"),
+    Argument("time_limit_s", 20.0, "s, after which a trial has failed"),
+    Argument("out", "himoe_results", "folder for results.json and trials.mp4"),
+)
+
+
+def arguments(robot: str, trials: bool = False) -> tuple[Argument, ...]:
+    """The arguments of a robot's launch file; those of the trials too where they run."""
+    load_embodiment(robot, config("embodiments"))
+    return (*ARGUMENTS, *(TRIAL_ARGUMENTS if trials else ()))
+
+
+def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tuple[NodeSpec, ...]:
+    """The nodes of one robot.
+
+    Args:
+        robot: name of an embodiment.
+        options: argument name -> value; text is converted, missing ones take their default.
+        trials: whether the trials node runs too.
+
+    Raises:
+        ConfigError: an unknown robot or argument, or one with a wrong value.
+    """
+    known = {a.name: a for a in arguments(robot, trials)}
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigError(f"unknown arguments {unknown}; there are {sorted(known)}")
+    value = {name: _convert(a, options.get(name, a.default)) for name, a in known.items()}
+    if value["hardware"] not in ("sim", "real"):
+        raise ConfigError(f"hardware must be sim or real, got '{value['hardware']}'")
+    if value["hardware"] == "real" and not value["robot_ip"]:
+        raise ConfigError(f"hardware real needs robot_ip, the address of the {robot}'s controller")
+    if value["hardware"] == "sim" and robot != "xarm7":
+        raise ConfigError(f"there is no simulated '{robot}' yet; there is: xarm7")
+    common = {"use_sim_time": value["use_sim_time"], "embodiment": robot}
+    policy = {k: value[k] for k in ("policy", "action_space", "replan_period_s", "torch_threads", "seed")}
+    specs = []
+    address = value["robot_ip"]
+    if value["hardware"] == "sim":
+        address = address or simulated_address()
+        specs += _simulation(value, common, address)
+    specs += [
+        NodeSpec(
+            "controller",
+            f"{robot}_controller",
+            {**common, "action_space": value["action_space"], "robot_ip": address},
+        ),
+        NodeSpec("policy", "policy", {**common, **policy}),
+    ]
+    if trials:
+        session = {k: value[k] for k in ("trials", "time_limit_s", "out", "seed")}
+        specs.append(NodeSpec("trials", "trials", {**common, **session}, {"MUJOCO_GL": "disable"}))
+    return tuple(specs)
+
+
+def bench_graphs(seconds: float, out: Path) -> dict[str, tuple[NodeSpec, ...]]:
+    """What `himoe bench graph` runs: title -> nodes, the last of which measures and writes `out`."""
+    probe = {"seconds": seconds, "json": str(out)}
+    aloha = {"embodiment": "aloha", "action_space": "joints"}
+    return {
+        "demo graph": (
+            *graph("xarm7", {}),
+            NodeSpec("graph_probe", "graph_probe", {**probe, "cameras_node": "sim_cameras"}),
+        ),
+        "three cameras, 640x480, 30 Hz, not rendered": (
+            NodeSpec("synthetic_sensors", "synthetic_sensors", {"embodiment": "aloha"}),
+            NodeSpec("policy", "policy", aloha),
+            NodeSpec(
+                "graph_probe", "graph_probe", {**probe, "cameras_node": "synthetic_sensors", "robot_moves": False}
+            ),
+        ),
+    }
+
+
+def simulated_address() -> str:
+    """Where the simulated control box listens: on the SDK's own port where this user may."""
+    start = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    free = os.geteuid() == 0 or (start.exists() and int(start.read_text()) <= SDK_PORT)
+    return SIM_ADDRESS if free else f"{SIM_ADDRESS}:{UNPRIVILEGED_PORT}"
+
+
+def environment() -> dict[str, str]:
+    """Variables every node needs, where the user has not set them."""
+    return {
+        "FASTDDS_DEFAULT_PROFILES_FILE": os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", str(config("fastdds.xml"))),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+    }
+
+
+def _simulation(value: Mapping[str, object], common: Mapping[str, object], address: str) -> list[NodeSpec]:
+    cameras = {
+        "width": value["image_width"],
+        "height": value["image_height"],
+        "rate_hz": value["camera_rate_hz"],
+        "shadows": value["shadows"],
+    }
+    drawing = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    return [
+        NodeSpec("sim_robot", "sim_robot", {"address": address, "seed": value["seed"]}, {"MUJOCO_GL": "disable"}),
+        NodeSpec("sim_cameras", "sim_cameras", {**common, **cameras}, drawing),
+    ]
+
+
+def _convert(argument: Argument, value: object) -> str | int | float | bool:
+    kind = type(argument.default)
+    try:
+        if kind is bool and isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()]
+        return kind(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"argument '{argument.name}' must be of type {kind.__name__}, got {value!r}") from error

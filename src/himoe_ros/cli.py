@@ -1,0 +1,108 @@
+"""The `himoe` command: see `himoe --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from .bringup import ARGUMENTS, TRIAL_ARGUMENTS, Argument, bench_graphs, graph
+from .core.errors import HimoeError
+from .resources import config
+from .runner import run_graph
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one subcommand; a HimoeError becomes one line and exit code 2."""
+    if sys.version_info < (3, 10):  # noqa: UP036 - told plainly where an older Python tries
+        sys.exit(f"error: himoe_ros needs Python 3.10 or newer, this is {sys.version.split()[0]}")
+    options = _parser().parse_args(argv)
+    try:
+        sys.exit(options.run(options))
+    except HimoeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="himoe", description="HiMoE-VLA on robots with ROS 2.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    robots = sorted(path.stem for path in config("embodiments").glob("*.yaml"))
+
+    up = _command(commands, "up", _up, "start a robot's nodes and keep them running")
+    up.add_argument("robot", help=f"embodiment: {', '.join(robots)}")
+    _add(up, ARGUMENTS)
+    _add_common(up)
+
+    demo = _command(commands, "demo", _demo, "run simulated trials of the xArm7 and write results and a video")
+    _add(demo, (*ARGUMENTS, *TRIAL_ARGUMENTS))
+    _add_common(demo)
+
+    bench = commands.add_parser("bench", help="measure this machine").add_subparsers(required=True, metavar="WHAT")
+    graph_bench = _command(bench, "graph", _bench_graph, "rates, delivery and latency of the running graph")
+    graph_bench.add_argument("--seconds", type=float, default=60.0, help="length of each measurement, s")
+    graph_bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    return parser
+
+
+def _command(commands, name: str, run, text: str) -> argparse.ArgumentParser:
+    description = text[0].upper() + text[1:] + "."
+    parser = commands.add_parser(
+        name, help=text, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, arguments: Sequence[Argument]) -> None:
+    for a in arguments:
+        parser.add_argument(f"--{a.name.replace('_', '-')}", default=a.default, metavar="VALUE", help=a.help)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--namespace", default="", help="namespace of every node and relative topic")
+    parser.add_argument("--params-file", default="", help="YAML file with ROS parameters that override the options")
+    parser.add_argument("--log-level", default="warn", choices=("debug", "info", "warn", "error"), help="of every node")
+
+
+def _values(options: argparse.Namespace, arguments: Sequence[Argument]) -> dict[str, object]:
+    return {a.name: getattr(options, a.name) for a in arguments}
+
+
+def _up(options: argparse.Namespace) -> int:
+    specs = graph(options.robot, _values(options, ARGUMENTS))
+    print(f"{options.robot}: {', '.join(s.name for s in specs)}; Ctrl-C ends them", flush=True)
+    return run_graph(specs, options.namespace, options.log_level, options.params_file)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    specs = graph("xarm7", _values(options, (*ARGUMENTS, *TRIAL_ARGUMENTS)), trials=True)
+    print(
+        f"A simulated xArm7 driven by '{options.policy}' over ROS 2: {', '.join(s.name for s in specs)}.\n"
+        "The weights are UNTRAINED (random): the arm moves safely but without a plan, and no trial should succeed.",
+        flush=True,
+    )
+    logs = Path(options.out) / "logs"
+    return run_graph(specs, options.namespace, options.log_level, options.params_file, logs, foreground="trials")
+
+
+def _bench_graph(options: argparse.Namespace) -> int:
+    """Two runs: the demo's graph as it is, and three large cameras without rendering."""
+    figures = {}
+    with tempfile.TemporaryDirectory(prefix="himoe_bench_") as folder:
+        for title, specs in bench_graphs(options.seconds, Path(folder) / "figures.json").items():
+            print(f"{title}, {options.seconds:.0f} s ...", flush=True)
+            code = run_graph(specs, logs=Path(folder), foreground="graph_probe")
+            if code:
+                return code
+            figures[title] = json.loads((Path(folder) / "figures.json").read_text())
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""The control loop: buffer -> guard -> driver, one tick at a time, with time as an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from ..core.action_guard import check_chunk, check_first_step, clip_to_workspace, limit_step
+from ..core.chunk_buffer import ChunkBuffer
+from ..core.embodiment import ANGLES, END_EFFECTOR, ActionSpace, Embodiment
+from ..core.errors import ConfigError, DriverError, GuardError
+from ..core.observation import ActionChunk, Floats
+from ..core.safety import SafetyLimits
+from ..core.unified import pose_values
+from ..core.watchdog import Watchdog
+from .cartesian import CartesianTracker
+from .driver import Driver, Reading
+
+
+class Mode(Enum):
+    """What the controller is doing."""
+
+    DISARMED = "disarmed"  # sends nothing
+    HOMING = "homing"  # moves to the home posture
+    HOLDING = "holding"  # armed; keeps its place
+    RUNNING = "running"  # follows a chunk
+    FAULTED = "faulted"  # sends nothing until armed again
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What one tick did.
+
+    Attributes:
+        reading: the robot before the command; None where it could not be read.
+        command: (N,) positions sent, or None.
+        chunk_age: s from the stamp of a chunk to its first command; None on all other ticks.
+    """
+
+    reading: Reading | None
+    command: Floats | None
+    chunk_age: float | None
+
+
+class ControlLoop:
+    """Executes chunks on one robot within its limits. Not thread-safe: the caller locks."""
+
+    def __init__(self, driver: Driver, embodiment: Embodiment, space: ActionSpace, safety: SafetyLimits) -> None:
+        self._driver = driver
+        self._embodiment = embodiment
+        self._space = space
+        self._safety = safety
+        self._buffer = ChunkBuffer(space, safety.blend_s)
+        self._watchdog = Watchdog(safety.chunk_timeout_s)
+        self._cartesian = None
+        if space.names[0] in END_EFFECTOR:
+            if embodiment.workspace is None or embodiment.arms[0].chain is None:
+                raise ConfigError(f"{embodiment.name}: end-effector control needs 'workspace' and 'kinematics'")
+            self._cartesian = CartesianTracker(embodiment.arms[0], embodiment.workspace)
+        self._command = np.zeros(len(embodiment.joint_names))
+        self._velocity = np.zeros_like(self._command)
+        self._last_tick: float | None = None
+        self._waiting_stamp: float | None = None
+        self.mode = Mode.DISARMED
+        self.reason = "not armed yet"
+
+    def arm(self) -> None:
+        """Make the robot ready and hold it where it is. Chunks from before are forgotten."""
+        self._driver.enable()
+        self._start_at(self._driver.read(), Mode.HOLDING, "armed")
+
+    def home(self) -> None:
+        """Move to the home posture with the gripper open, then hold."""
+        self._driver.enable()
+        self._start_at(self._driver.read(), Mode.HOMING, "going home")
+
+    def disarm(self, reason: str) -> None:
+        """Stop sending; the robot keeps its place by itself."""
+        self._buffer.clear()
+        self.mode, self.reason = Mode.DISARMED, reason
+
+    def stop(self, reason: str) -> None:
+        """Stop the robot too: nothing moves again before `arm` or `home`."""
+        self.disarm(reason)
+        self._driver.stop()
+
+    def accept(self, chunk: ActionChunk, now: float, steady: float) -> None:
+        """Check a chunk whole and splice it in.
+
+        Args:
+            chunk: as it came.
+            now: s, the clock of `chunk.stamp`.
+            steady: s, a clock that never jumps.
+
+        Raises:
+            GuardError: the chunk is refused, and the plan stays as it was.
+        """
+        if self.mode not in (Mode.HOLDING, Mode.RUNNING):
+            raise GuardError(f"chunk refused: the controller is {self.mode.value} ({self.reason}); call controller/arm")
+        chunk = check_chunk(chunk, self._space)
+        current = self._slots()
+        check_first_step(chunk, self._space, current, self._first_step())
+        values = chunk.values
+        if self._embodiment.workspace is not None and self._cartesian is not None:
+            values = clip_to_workspace(values, self._space, self._embodiment.workspace)
+        self._buffer.accept(ActionChunk(chunk.stamp, chunk.names, values, chunk.times), current, now)
+        self._watchdog.feed(steady)
+        self._waiting_stamp = chunk.stamp
+        self.mode, self.reason = Mode.RUNNING, "following chunks"
+
+    def tick(self, now: float, steady: float) -> Tick:
+        """Read the robot and, when armed, send the next command.
+
+        Args:
+            now: s, the clock of chunk stamps.
+            steady: s, a clock that never jumps; its differences are the time step.
+        """
+        period = 1.0 / self._safety.control_rate_hz
+        # A late tick makes no larger step: the plan waits, and the robot is never asked to catch up.
+        dt = period if self._last_tick is None else float(np.clip(steady - self._last_tick, 0.2 * period, period))
+        self._last_tick = steady
+        try:
+            return self._act(self._driver.read(), now, steady, dt)
+        except DriverError as error:
+            self._fault(str(error))
+            return Tick(None, None, None)
+
+    def _act(self, reading: Reading, now: float, steady: float, dt: float) -> Tick:
+        if reading.fault:
+            self._fault(reading.fault)
+        if self.mode in (Mode.DISARMED, Mode.FAULTED):
+            return Tick(reading, None, None)
+        command = self._limited(self._target(now, steady, dt), dt)
+        self._driver.send(command)
+        self._command = command
+        age = None
+        if self.mode is Mode.RUNNING and self._waiting_stamp is not None:
+            age, self._waiting_stamp = now - self._waiting_stamp, None
+        return Tick(reading, command, age)
+
+    def _fault(self, reason: str) -> None:
+        self._buffer.clear()
+        self.mode, self.reason = Mode.FAULTED, reason
+
+    def _start_at(self, reading: Reading, mode: Mode, reason: str) -> None:
+        if reading.fault:
+            raise DriverError(f"the robot reports: {reading.fault}")
+        self._command = reading.positions.copy()
+        self._velocity = np.zeros_like(self._command)
+        self._buffer.clear()
+        self._watchdog.reset()
+        if self._cartesian is not None:
+            self._cartesian.start_at(self._command[: len(self._embodiment.arms[0].joints)])
+        self.mode, self.reason = mode, reason
+
+    def _target(self, now: float, steady: float, dt: float) -> Floats:
+        """(N,) positions wanted at this tick, before the limits."""
+        if self.mode is Mode.HOMING:
+            return self._homing()
+        if self.mode is Mode.RUNNING:
+            slots = None if self._watchdog.expired(steady) else self._buffer.target(now)
+            if slots is not None:
+                return self._positions(dict(zip(self._space.names, slots, strict=True)), dt)
+            self._buffer.clear()
+            self.mode, self.reason = Mode.HOLDING, "the plan has ended and no fresh one came"
+        # Holding: stop as fast as the acceleration limit allows, then stay.
+        stopping = self._velocity * np.abs(self._velocity) / (2 * self._acceleration())
+        target = self._command + stopping
+        if self._cartesian is not None:
+            self._cartesian.start_at(self._command[: len(self._embodiment.arms[0].joints)])
+        return target
+
+    def _homing(self) -> Floats:
+        target = np.concatenate([[*arm.bounds.rest, arm.gripper.open] for arm in self._embodiment.arms])
+        if np.all(np.abs(target - self._command) < 1e-3):
+            self.mode, self.reason = Mode.HOLDING, "at home"
+        return target
+
+    def _positions(self, slots: dict[str, float], dt: float) -> Floats:
+        if self._cartesian is not None:
+            arm = self._embodiment.arms[0]
+            return np.array([*self._cartesian.follow(slots, dt), arm.gripper.position(slots[arm.gripper.name])])
+        return np.concatenate(
+            [
+                [*(slots[j] for j in arm.joints), arm.gripper.position(slots[arm.gripper.name])]
+                for arm in self._embodiment.arms
+            ]
+        )
+
+    def _limited(self, target: Floats, dt: float) -> Floats:
+        """Every arm's joints within limits; grippers within their range."""
+        command = np.empty_like(target)
+        start = 0
+        for arm in self._embodiment.arms:
+            part = slice(start, start + len(arm.joints))
+            limit = self._safety.home_velocity_rad_s if self.mode is Mode.HOMING else arm.max_velocity
+            command[part], self._velocity[part] = limit_step(
+                target[part], self._command[part], self._velocity[part], arm, limit, dt
+            )
+            grip = part.stop
+            command[grip] = np.clip(target[grip], *sorted((arm.gripper.open, arm.gripper.closed)))
+            start = grip + 1
+        return command
+
+    def _slots(self) -> Floats:
+        """(N,) where the robot is being sent, in the order of the action space."""
+        named = dict(zip(self._embodiment.joint_names, self._command.tolist(), strict=True))
+        for arm in self._embodiment.arms:
+            named[arm.gripper.name] = arm.gripper.opening(named[arm.gripper.joint])
+        if self._cartesian is not None:
+            named |= pose_values(self._embodiment.arms[0], self._cartesian.pose)
+        return np.array([named[n] for n in self._space.names])
+
+    def _first_step(self) -> Floats:
+        table = {n: self._safety.first_step_rad for arm in self._embodiment.arms for n in arm.joints}
+        table |= {arm.gripper.name: np.inf for arm in self._embodiment.arms}
+        table |= {n: self._safety.first_step_rad if n in ANGLES else self._safety.first_step_m for n in END_EFFECTOR}
+        return np.array([table[n] for n in self._space.names])
+
+    def _acceleration(self) -> Floats:
+        return np.concatenate([[*[arm.max_acceleration] * len(arm.joints), 1.0] for arm in self._embodiment.arms])

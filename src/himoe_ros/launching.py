@@ -1,0 +1,48 @@
+"""bringup.py as actions of ROS 2 launch; imported by launch/*.launch.py only."""
+
+from __future__ import annotations
+
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext
+
+from .bringup import arguments, environment, graph
+
+COMMON = (
+    ("namespace", "", "namespace of every node and relative topic"),
+    ("params_file", "", "YAML file with ROS parameters that override the arguments"),
+    ("log_level", "info", "debug, info, warn or error"),
+)
+
+
+def robot_actions(robot: str, trials: bool = False) -> list[Action]:
+    """Everything a launch file of one robot does."""
+    known = arguments(robot, trials)
+    declared = [DeclareLaunchArgument(a.name, default_value=str(a.default), description=a.help) for a in known]
+    declared += [DeclareLaunchArgument(n, default_value=d, description=h) for n, d, h in COMMON]
+    variables = [SetEnvironmentVariable(k, v) for k, v in environment().items()]
+
+    def nodes(context: LaunchContext) -> list[Node]:
+        def value(name: str) -> str:
+            return LaunchConfiguration(name).perform(context)
+
+        overrides = [value("params_file")] if value("params_file") else []
+        return [
+            Node(
+                package="himoe_ros",
+                executable=spec.executable,
+                name=spec.name,
+                namespace=value("namespace"),
+                parameters=[dict(spec.parameters), *overrides],
+                additional_env=dict(spec.environment),
+                ros_arguments=["--log-level", value("log_level")],
+                output="screen",
+                on_exit=Shutdown(),
+            )
+            for spec in graph(robot, {a.name: value(a.name) for a in known}, trials)
+        ]
+
+    return [*declared, *variables, OpaqueFunction(function=nodes)]

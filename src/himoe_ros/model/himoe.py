@@ -1,0 +1,106 @@
+"""HiMoE-VLA: prefix, action expert and flow matching as one module.
+
+Shapes: B batch, V views, S image size, W words, T chunk steps, A = 24 slots, D expert width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .action_expert import ActionExpert, Context
+from .config import HiMoEConfig
+from .flow import integrate, time_embedding
+from .prefix import Prefix
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """One batch.
+
+    Attributes:
+        images: (B, V, 3, S, S) float in [-1, 1], views in the order base, left wrist, right wrist.
+        view_mask: (B, V) bool, False where a view is missing; None if all are there.
+        tokens: (B, W) int64.
+        token_mask: (B, W) bool, False at padding; None if there is none.
+        state: (B, A) normalised values, 0 in masked slots.
+        data_mask: (B, A) float, 1 in the slots of the action space.
+    """
+
+    images: Tensor
+    view_mask: Tensor | None
+    tokens: Tensor
+    token_mask: Tensor | None
+    state: Tensor
+    data_mask: Tensor
+
+
+class HiMoEVLA(nn.Module):
+    """pi: (instruction, state, images) -> a chunk of actions (paper, section 3.1)."""
+
+    def __init__(self, config: HiMoEConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, slots = config.expert.width, config.action_dim
+        self.prefix = Prefix(config)
+        self.expert = ActionExpert(config)
+        self.state_proj = nn.Linear(2 * slots, width)
+        self.action_in_proj = nn.Linear(slots, width)
+        self.action_time_mlp_in = nn.Linear(2 * width, width)
+        self.action_time_mlp_out = nn.Linear(width, width)
+        self.action_out_proj = nn.Linear(width, slots)
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> HiMoEVLA:
+        """Random weights, repeatable: normal with variance 1 / fan-in; norms and biases neutral."""
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() < 2:
+                # Gemma's norms are 1 + w; torch's LayerNorm is w.
+                parameter.fill_(1.0 if "layer_norm" in name and name.endswith("weight") else 0.0)
+            elif "embed_tokens" in name or "position_embedding" in name:
+                parameter.normal_(0.0, 1.0 / math.sqrt(parameter.shape[-1]), generator=generator)
+            else:
+                fan_in = parameter[0].numel() if parameter.dim() != 3 else parameter.shape[-1]
+                parameter.normal_(0.0, 1.0 / math.sqrt(fan_in), generator=generator)
+        return self
+
+    def encode(self, inputs: ModelInputs) -> Context:
+        """Everything that stays the same over the flow steps: images, words, and the state token.
+
+        The state token sees the prefix and itself, never the actions, so its keys and values are
+        part of the context that the actions see.
+        """
+        prefix = self.prefix(inputs.images, inputs.view_mask, inputs.tokens, inputs.token_mask)
+        token = self.state_proj(torch.cat([inputs.state, inputs.data_mask], dim=-1))[:, None]
+        return self.expert(token, inputs.data_mask, prefix).context
+
+    def velocity(self, x_BTA: Tensor, t_B: Tensor, data_mask: Tensor, context: Context) -> Tensor:
+        """The learned velocity at time t, (B, T, A) float32."""
+        dtype = self.action_in_proj.weight.dtype
+        action = self.action_in_proj(x_BTA.to(dtype))
+        time = time_embedding(t_B, action.shape[-1]).to(dtype)[:, None].expand_as(action)
+        hidden = F.silu(self.action_time_mlp_in(torch.cat([action, time], dim=-1)))
+        out = self.expert(self.action_time_mlp_out(hidden), data_mask, context)
+        return self.action_out_proj(out.hidden).float()
+
+    @torch.inference_mode()
+    def sample_actions(self, inputs: ModelInputs, noise: Tensor) -> Tensor:
+        """Integrate the flow from noise to normalised actions.
+
+        Args:
+            noise: (B, T, A) float32 standard normal; left as it is.
+
+        Returns:
+            (B, T, A) float32.
+        """
+        context = self.encode(inputs)
+        return integrate(lambda x, t: self.velocity(x, t, inputs.data_mask, context), noise, self.config.flow_steps)
+
+    def forward(self, inputs: ModelInputs, x_BTA: Tensor, t_B: Tensor) -> Tensor:
+        """Velocity from scratch, as in training."""
+        return self.velocity(x_BTA, t_B, inputs.data_mask, self.encode(inputs))

@@ -1,0 +1,105 @@
+"""The feed-forward parts of the action expert: dense, AS-MoE, HB-MoE (paper, section 3.2.2).
+
+Shapes: B batch, T tokens, D width, E experts, F expert width, A slots of the data mask.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import MoEConfig
+
+
+class DenseMLP(nn.Module):
+    """Gated MLP: down(act(gate(x)) * up(x)). Gemma's uses tanh-GELU, experts use SiLU."""
+
+    def __init__(self, width: int, hidden: int, silu: bool) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(width, hidden, bias=False)
+        self.up_proj = nn.Linear(width, hidden, bias=False)
+        self.down_proj = nn.Linear(hidden, width, bias=False)
+        self.silu = silu
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        gate = self.gate_proj(x_BTD)
+        gate = F.silu(gate) if self.silu else F.gelu(gate, approximate="tanh")
+        return self.down_proj(gate * self.up_proj(x_BTD))
+
+
+class Experts(nn.Module):
+    """E SwiGLU experts with stacked weights, mixed by a weight for each token and expert."""
+
+    def __init__(self, width: int, config: MoEConfig) -> None:
+        super().__init__()
+        e, f = config.experts, config.mlp
+        self.gate_proj = nn.Parameter(torch.empty(e, f, width))
+        self.up_proj = nn.Parameter(torch.empty(e, f, width))
+        self.down_proj = nn.Parameter(torch.empty(e, width, f))
+
+    def forward(self, x_BTD: Tensor, weight_BTE: Tensor) -> Tensor:
+        """Sum over experts of weight * expert(x); a weight of 0 leaves an expert out."""
+        b, t, d = x_BTD.shape
+        x_ND = x_BTD.reshape(1, b * t, d)
+        hidden_ENF = F.silu(x_ND @ self.gate_proj.mT) * (x_ND @ self.up_proj.mT)
+        hidden_ENF = hidden_ENF * weight_BTE.reshape(b * t, -1).mT.unsqueeze(-1)
+        return (hidden_ENF @ self.down_proj.mT).sum(0).view(b, t, d)
+
+
+class Router(nn.Module):
+    """softmax(W x) over experts, the k best kept (paper, section 4, implementation details)."""
+
+    def __init__(self, inputs: int, config: MoEConfig) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(config.experts, inputs))
+        self.top_k = config.top_k
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., inputs) -> probabilities (..., E), and the same with all but the k best set to 0."""
+        probability = F.linear(x.float(), self.weight.float()).softmax(-1)
+        best = probability.topk(self.top_k, dim=-1)
+        kept = torch.zeros_like(probability).scatter(-1, best.indices, best.values)
+        return probability, kept
+
+
+class ActionSpaceMoE(nn.Module):
+    """AS-MoE: the data mask alone chooses the expert, so one action space meets one expert.
+
+    The winner's weight is its raw probability; as in the released code, it is renormalised only for
+    top_k > 1.
+    """
+
+    def __init__(self, width: int, slots: int, config: MoEConfig) -> None:
+        super().__init__()
+        self.gate = Router(slots, config)
+        self.experts = Experts(width, config)
+
+    def forward(self, x_BTD: Tensor, mask_BA: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the output (B, T, D) and the routing probabilities (B, T, E)."""
+        probability_BE, kept_BE = self.gate(mask_BA)
+        if self.gate.top_k > 1:
+            kept_BE = kept_BE / (kept_BE.sum(-1, keepdim=True) + 1e-20)
+        tokens = x_BTD.shape[1]
+        weight_BTE = kept_BE.to(x_BTD.dtype).unsqueeze(1).expand(-1, tokens, -1)
+        return self.experts(x_BTD, weight_BTE), probability_BE.unsqueeze(1).expand(-1, tokens, -1)
+
+
+class HeterogeneityBalancingMoE(nn.Module):
+    """HB-MoE: each token chooses k of E experts, weights renormalised, beside ungated shared ones."""
+
+    def __init__(self, width: int, config: MoEConfig) -> None:
+        super().__init__()
+        self.gate = Router(width, config)
+        self.experts = Experts(width, config)
+        self.shared_experts = DenseMLP(width, config.mlp * config.shared, silu=True) if config.shared else None
+
+    def forward(self, x_BTD: Tensor, _mask_BA: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the output (B, T, D) and the routing probabilities (B, T, E); the mask is not read."""
+        probability_BTE, kept_BTE = self.gate(x_BTD)
+        if self.gate.top_k > 1:
+            kept_BTE = kept_BTE / (kept_BTE.sum(-1, keepdim=True) + 1e-20)
+        out = self.experts(x_BTD, kept_BTE.to(x_BTD.dtype))
+        if self.shared_experts is not None:
+            out = out + self.shared_experts(x_BTD)
+        return out, probability_BTE

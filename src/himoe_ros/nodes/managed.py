@@ -1,0 +1,165 @@
+"""What every node of himoe_ros shares: lifecycle with autostart, diagnostics, and a clean end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from ..core.errors import ConfigError, HimoeError
+from .conversions import status_message
+
+T = TypeVar("T")
+
+COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+RECORD = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node. Subclasses say what happens in each step; a HimoeError refuses the step."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.autostart = self.parameter("autostart", True)
+        self.exit_code: int | None = None  # set it to end the process
+        self.problem = ""
+        self._report = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(1.0, self._diagnose)
+
+    def setup(self) -> None:
+        """Load, connect and warm up; nothing moves."""
+
+    def begin(self) -> None:
+        """Start publishing."""
+
+    def end(self) -> None:
+        """Stop publishing; safe to call at any time."""
+
+    def teardown(self) -> None:
+        """Let go of what `setup` took; safe to call at any time."""
+
+    def status(self) -> dict[str, object]:
+        """Figures for the diagnostics."""
+        return {}
+
+    def parameter(self, name: str, default: T) -> T:
+        """Declare a parameter of the default's type and read it."""
+        return self.declare_parameter(name, default).value
+
+    def require(self, name: str, what: str) -> str:
+        """A text parameter that the user has to give."""
+        value = self.parameter(name, "")
+        if not value:
+            raise ConfigError(f"parameter '{name}' of node '{self.get_name()}' is missing: give {what}")
+        return value
+
+    def seconds_now(self) -> float:
+        """ROS time, s."""
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def complain(self, error: HimoeError) -> None:
+        """Show a problem in the diagnostics, and log it at most once a second."""
+        self.problem = str(error)
+        self.get_logger().warning(str(error), throttle_duration_sec=1.0)
+
+    def trigger(self, name: str, action: Callable[[], str]) -> None:
+        """Serve a std_srvs/Trigger; what `action` returns or raises becomes the answer."""
+
+        def serve(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            try:
+                response.message, response.success = action(), True
+            except HimoeError as error:
+                self.complain(error)
+                response.message, response.success = str(error), False
+            return response
+
+        self.create_service(Trigger, name, serve)
+
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        return self._step(self.setup)
+
+    def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        result = self._step(self.begin)
+        return super().on_activate(_state) if result is TransitionCallbackReturn.SUCCESS else result
+
+    def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        self.end()
+        return super().on_deactivate(_state)
+
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        self.teardown()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        self.end()
+        self.teardown()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _step(self, action: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            action()
+        except HimoeError as error:
+            self.problem = str(error)
+            self.get_logger().error(str(error))
+            self.teardown()
+            return TransitionCallbackReturn.FAILURE
+        self.problem = ""
+        return TransitionCallbackReturn.SUCCESS
+
+    def _diagnose(self) -> None:
+        message = DiagnosticArray(status=[status_message(self.get_fully_qualified_name(), self.problem, self.status())])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._report.publish(message)
+        self.problem = ""
+
+
+def run(node_class: Callable[[], ManagedNode]) -> None:
+    """Run one node until SIGINT or SIGTERM; exit with 2 where it cannot start."""
+    stop = threading.Event()
+
+    def on_signal(*_: Any) -> None:
+        stop.set()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, on_signal)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    code = 0
+    try:
+        node = node_class()
+        try:
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            if node.autostart and not _started(node):
+                code = 2
+                stop.set()
+            while not stop.is_set() and node.exit_code is None:
+                executor.spin_once(timeout_sec=0.1)
+            code = node.exit_code or code
+            executor.remove_node(node)
+        finally:
+            node.end()
+            node.teardown()
+            node.destroy_node()
+    except HimoeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    finally:
+        rclpy.shutdown()
+    sys.exit(code)
+
+
+def _started(node: ManagedNode) -> bool:
+    success = TransitionCallbackReturn.SUCCESS
+    return node.trigger_configure() is success and node.trigger_activate() is success

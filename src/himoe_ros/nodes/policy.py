@@ -1,0 +1,141 @@
+"""The policy node: cameras and robot state in, action chunks out."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+
+import torch
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float32MultiArray, String
+from trajectory_msgs.msg import JointTrajectory
+
+from ..core.embodiment import END_EFFECTOR, load_embodiment
+from ..core.errors import HimoeError, ObservationError
+from ..core.safety import load_safety
+from ..core.synchronizer import Synchronizer
+from ..core.unified import encode_state, named_positions
+from ..policy.local import untrained_policy
+from ..policy.policy import Policy
+from ..resources import config
+from .conversions import chunk_message, image_array, pose_array, seconds, unified_message
+from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
+
+
+class PolicyNode(ManagedNode):
+    """Glue around a Policy: the executor's thread fills the synchronizer, another runs the model."""
+
+    def __init__(self) -> None:
+        super().__init__("policy")
+        self._lock = threading.Lock()
+        self._running = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._policy: Policy | None = None
+        self._instruction = ""
+        self._embodiment_name = self.require("embodiment", "the name of a file in config/embodiments")
+        self._space_name = self.parameter("action_space", "end_effector")
+        self._preset = self.parameter("policy", "himoe_small")
+        self._seed = self.parameter("seed", 0)
+        self._period = self.parameter("replan_period_s", 0.5)
+        self._threads = self.parameter("torch_threads", 1)
+        self._unified = self.create_publisher(Float32MultiArray, "unified_state", COMMAND)
+        self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
+        self._counts = {"chunks": 0}
+
+    def setup(self) -> None:
+        torch.set_num_threads(self._threads)
+        self._embodiment = load_embodiment(self._embodiment_name, config("embodiments"))
+        space = self._embodiment.action_space(self._space_name)
+        self._policy = untrained_policy(self._preset, config("models"), self._embodiment, space, self._seed)
+        self._policy.warm_up()
+        self.get_logger().info(f"policy ready: {self._policy.description}")
+        cameras = {camera.name: camera for camera in self._embodiment.cameras}
+        needs_eef = space.names[0] in END_EFFECTOR
+        self._synchronizer = Synchronizer(list(cameras), needs_eef, load_safety(config("safety.yaml")).sensors)
+        self._counts |= {f"images {name}": 0 for name in cameras}
+        self._inputs = [
+            self.create_subscription(Image, camera.topic, functools.partial(self._on_image, name), SENSOR)
+            for name, camera in cameras.items()
+        ]
+        self._inputs.append(self.create_subscription(JointState, "joint_states", self._on_joints, RECORD))
+        if needs_eef:
+            self._inputs.append(self.create_subscription(PoseStamped, "eef_pose", self._on_pose, RECORD))
+        self._inputs.append(self.create_subscription(String, "instruction", self._on_instruction, LATCHED))
+
+    def begin(self) -> None:
+        self._running.set()
+        self._thread = threading.Thread(target=self._run, name="policy", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._running.clear()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def teardown(self) -> None:
+        self._policy = None
+        for subscription in self.__dict__.pop("_inputs", []):
+            self.destroy_subscription(subscription)
+
+    def status(self) -> dict[str, object]:
+        description = self._policy.description if self._policy else "unconfigured"
+        return {"policy": description, "instruction": self._instruction, **self._counts}
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while self._running.is_set():
+            due = max(due + self._period, time.monotonic())
+            try:
+                self._plan(self._policy)
+            except HimoeError as error:
+                self.complain(error)
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def _plan(self, policy: Policy) -> None:
+        with self._lock:
+            observation = self._synchronizer.observation(self.seconds_now(), self._instruction)
+        values = encode_state(self._embodiment, policy.space, observation.state)
+        self._unified.publish(unified_message(values, policy.space.mask))
+        if not observation.instruction:
+            raise ObservationError("no instruction yet: publish one on 'instruction'")
+        self._chunks.publish(chunk_message(policy.act(observation)))
+        self._counts["chunks"] += 1
+
+    def _on_image(self, camera: str, message: Image) -> None:
+        self._counts[f"images {camera}"] += 1
+        try:
+            image = image_array(message)
+            with self._lock:
+                self._synchronizer.push_image(camera, seconds(message.header.stamp), image, self.seconds_now())
+        except ObservationError as error:
+            self.complain(ObservationError(f"camera '{camera}': {error}"))
+
+    def _on_joints(self, message: JointState) -> None:
+        try:
+            positions = named_positions(message.name, message.position, self._embodiment.joint_names)
+            with self._lock:
+                self._synchronizer.push_joints(seconds(message.header.stamp), positions, self.seconds_now())
+        except ObservationError as error:
+            self.complain(error)
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        try:
+            pose = pose_array(message)
+            with self._lock:
+                self._synchronizer.push_eef(seconds(message.header.stamp), pose, self.seconds_now())
+        except ObservationError as error:
+            self.complain(error)
+
+    def _on_instruction(self, message: String) -> None:
+        self._instruction = message.data
+
+
+def main() -> None:
+    run(PolicyNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""A HiMoE-VLA in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..core.embodiment import ActionSpace, Embodiment
+from ..core.errors import ConfigError
+from ..core.observation import ActionChunk, Observation, RobotState
+from ..core.unified import encode_state
+from ..model.config import load_model_config
+from ..model.himoe import HiMoEVLA, ModelInputs
+from .processing import action_chunk, model_image, model_state, robot_targets
+from .statistics import Statistics, statistics_from_limits
+from .tokenizer import InstructionTokenizer
+
+
+class LocalPolicy:
+    """Processing around a model: Observation -> ActionChunk."""
+
+    def __init__(
+        self,
+        model: HiMoEVLA,
+        tokenizer: InstructionTokenizer,
+        statistics: Statistics,
+        embodiment: Embodiment,
+        space: ActionSpace,
+        description: str,
+    ) -> None:
+        statistics.require(embodiment, space)
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._statistics = statistics
+        self._embodiment = embodiment
+        self.space = space
+        self.description = description
+        self._noise = torch.Generator().manual_seed(0)
+
+    def act(self, observation: Observation) -> ActionChunk:
+        """See Policy.act. Views the embodiment does not have are left out, not filled in."""
+        state = encode_state(self._embodiment, self.space, observation.state)
+        config = self._model.config
+        views = [model_image(observation.images[c.name], config.image_size) for c in self._embodiment.cameras]
+        inputs = ModelInputs(
+            images=torch.from_numpy(np.stack(views))[None],
+            view_mask=None,
+            tokens=torch.tensor([self._tokenizer(observation.instruction)]),
+            token_mask=None,
+            state=torch.from_numpy(model_state(state, self.space.mask, self._statistics.state))[None],
+            data_mask=torch.from_numpy(self.space.mask.astype(np.float32))[None],
+        )
+        noise = torch.randn(1, config.chunk_steps, config.action_dim, generator=self._noise)
+        actions = self._model.sample_actions(inputs, noise)[0].numpy()
+        targets = robot_targets(self.space, actions, state, self._statistics.action)
+        return action_chunk(self.space, targets, observation.stamp)
+
+    def warm_up(self) -> None:
+        """See Policy.warm_up."""
+        size = self._model.config.image_size
+        images = {c.name: np.zeros((size, size, 3), np.uint8) for c in self._embodiment.cameras}
+        joints = dict.fromkeys(self._embodiment.joint_names, 0.0)
+        for _ in range(2):
+            self.act(Observation(0.0, images, RobotState(joints, np.eye(4)), "warm up"))
+
+
+def untrained_policy(
+    preset: str, models: Path, embodiment: Embodiment, space: ActionSpace, seed: int = 0
+) -> LocalPolicy:
+    """A policy with random weights, of a preset in config/models: moves, but knows nothing.
+
+    Args:
+        preset: name of `<models>/<preset>.yaml`, beside which `<preset>.tokenizer.json` must lie.
+    """
+    config = load_model_config(preset, models)
+    vocabulary = models / f"{preset}.tokenizer.json"
+    if not vocabulary.is_file():
+        raise ConfigError(f"preset '{preset}' has no tokenizer of its own ({vocabulary}); give a policy folder")
+    return LocalPolicy(
+        HiMoEVLA(config).initialise(seed),
+        InstructionTokenizer.load(vocabulary, config.max_text_tokens),
+        statistics_from_limits(embodiment, space),
+        embodiment,
+        space,
+        f"{preset}, UNTRAINED: random weights, seed {seed}",
+    )

@@ -1,0 +1,26 @@
+"""What every policy is to the rest of the house."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..core.embodiment import ActionSpace
+from ..core.observation import ActionChunk, Observation
+
+
+class Policy(Protocol):
+    """Answers an observation with a plan."""
+
+    @property
+    def space(self) -> ActionSpace:
+        """The action space of its chunks."""
+
+    @property
+    def description(self) -> str:
+        """One line for people: which weights these are."""
+
+    def act(self, observation: Observation) -> ActionChunk:
+        """Plan from this observation; raises ObservationError where it is not what the policy was made for."""
+
+    def warm_up(self) -> None:
+        """Run once on made-up input, so that the first real answer is as fast as the others."""

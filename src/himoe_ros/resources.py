@@ -1,0 +1,27 @@
+"""Where config/, launch/ and urdf/ lie: the source tree, or share/himoe_ros of an installation."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from .core.errors import ConfigError
+
+
+def share() -> Path:
+    """The folder that holds config/, launch/ and urdf/."""
+    source = Path(__file__).parents[2]
+    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
+    for folder in (source, *(Path(p) / "share" / "himoe_ros" for p in prefixes)):
+        if (folder / "config" / "embodiments").is_dir():
+            return folder
+    raise ConfigError(
+        f"config/ of himoe_ros was found neither in {source} nor in share/himoe_ros of {prefixes}; "
+        "install the package, or source the workspace that holds it"
+    )
+
+
+def config(kind: str) -> Path:
+    """The folder of one kind of configuration: embodiments, models, ..."""
+    return share() / "config" / kind

@@ -1,0 +1,179 @@
+"""Runs the nodes of a bringup as processes, where ROS 2 launch is not installed.
+
+One ends, all end: first SIGINT and time to finish, then SIGKILL, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from .bringup import NodeSpec, environment
+from .core.errors import HimoeError
+
+GRACE_S = 3.0
+LOG_LINES = 15
+PR_SET_PDEATHSIG = 1
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A started node; `log` is None where it writes to the terminal."""
+
+    spec: NodeSpec
+    popen: subprocess.Popen
+    log: Path | None
+
+
+def run_graph(
+    specs: Sequence[NodeSpec],
+    namespace: str = "",
+    log_level: str = "warn",
+    params_file: str = "",
+    logs: Path | None = None,
+    foreground: str = "",
+) -> int:
+    """Start all nodes and wait until one of them ends, or a signal comes.
+
+    Args:
+        specs: from bringup.graph.
+        namespace: of every node and relative topic.
+        log_level: debug, info, warn or error.
+        params_file: ROS parameter file that overrides the parameters of the specs.
+        logs: folder for the nodes' output; None leaves it in the terminal.
+        foreground: name of the node whose output stays in the terminal and whose end is the end.
+
+    Returns:
+        The exit code: that of the node that ended first, or 130 after a signal.
+    """
+    caught: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: caught.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    running: list[Process] = []
+    with tempfile.TemporaryDirectory(prefix="himoe_") as folder:
+        try:
+            for spec in specs:
+                log = None if logs is None or spec.name == foreground else logs / f"{spec.name}.log"
+                command = _command(spec, namespace, log_level, params_file, Path(folder))
+                running.append(_start(spec, command, log))
+            ended = _wait(running, caught)
+        finally:
+            stop(running)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    if ended is None:
+        return 128 + signal.SIGINT
+    code = ended.popen.returncode
+    if ended.spec.name != foreground or code < 0:
+        print(f"error: node '{ended.spec.name}' ended with code {code}{_tail(ended.log)}", file=sys.stderr)
+        return code if code > 0 else 1
+    return code
+
+
+def stop(running: Sequence[Process]) -> None:
+    """End processes: SIGINT, a grace period for all of them together, then SIGKILL."""
+    alive = [p for p in running if p.popen.poll() is None]
+    for process in alive:
+        process.popen.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + GRACE_S
+    for process in alive:
+        try:
+            process.popen.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            files = _shared_memory(process.popen.pid)
+            process.popen.kill()
+            process.popen.wait()
+            for file in files:
+                file.unlink(missing_ok=True)
+
+
+def _wait(running: Sequence[Process], caught: Sequence[int]) -> Process | None:
+    while not caught:
+        for process in running:
+            if process.popen.poll() is not None:
+                return process
+        time.sleep(0.05)
+    return None
+
+
+def _command(spec: NodeSpec, namespace: str, log_level: str, params_file: str, folder: Path) -> list[str]:
+    # Plain JSON is YAML too, and it keeps a float a float.
+    own = folder / f"{spec.name}.yaml"
+    own.write_text(json.dumps({"/**": {"ros__parameters": dict(spec.parameters)}}))
+    arguments = ["--ros-args", "-r", f"__node:={spec.name}", "--log-level", log_level, "--params-file", str(own)]
+    if namespace:
+        arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
+    if params_file:
+        _check_params(Path(params_file))
+        arguments += ["--params-file", params_file]
+    return [sys.executable, "-m", f"himoe_ros.nodes.{spec.executable}", *arguments]
+
+
+def _check_params(path: Path) -> None:
+    try:
+        yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise HimoeError(f"params_file {path} must be a readable YAML file of ROS parameters: {error}") from error
+
+
+def _start(spec: NodeSpec, command: list[str], log: Path | None) -> Process:
+    variables = {**os.environ, **environment(), **spec.environment}
+    variables.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+    out = None
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        out = log.open("w")
+    try:
+        popen = subprocess.Popen(
+            command,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=None if out is None else subprocess.STDOUT,
+            # Ctrl-C reaches the runner alone, which ends the nodes in order ...
+            start_new_session=True,
+            # ... and if the runner itself is killed, the kernel ends them.
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - the runner has one thread
+        )
+    finally:
+        if out is not None:
+            out.close()
+    return Process(spec, popen, log)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _shared_memory(pid: int) -> list[Path]:
+    """Shared-memory files of Fast DDS that a process alone has open, and that its death would leave behind."""
+    mine = {name for name in _mapped(pid) if name.startswith(("fastrtps_", "fastdds_"))}
+    for other in Path("/proc").glob("[0-9]*"):
+        if int(other.name) != pid:
+            mine -= _mapped(int(other.name))
+    return [SHARED_MEMORY / name for name in mine]
+
+
+def _mapped(pid: int) -> set[str]:
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    except OSError:  # ended meanwhile, or not ours
+        return set()
+    return {line.rsplit("/", 1)[1].split(" ")[0] for line in lines if " /dev/shm/" in line}
+
+
+def _tail(log: Path | None) -> str:
+    if log is None or not log.is_file():
+        return ""
+    return "; its last words:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])

@@ -1,0 +1,68 @@
+"""Camera images. They need an off-screen GL library, as the error says where it is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import mujoco
+import numpy as np
+import pytest
+
+from himoe_ros.sim import renderer
+from himoe_ros.sim.renderer import CameraRenderer
+from himoe_ros.sim.xarm7_scene import CAMERAS
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+@pytest.mark.parametrize(("width", "height"), [(224, 224), (320, 240)])
+def test_images_have_the_asked_shape_and_show_something(world, camera, width, height):
+    world.reset(0)
+    with CameraRenderer(world.model, width, height) as camera_renderer:
+        image = camera_renderer.render(world.data, camera)
+    assert image.shape == (height, width, 3)
+    assert image.dtype == np.uint8
+    assert image.std() > 15
+
+
+@pytest.mark.parametrize("camera", ["base", "left_wrist"])
+def test_policy_cameras_see_both_fruits_and_both_plates(world, camera):
+    world.reset(0)
+    with CameraRenderer(world.model, 224, 224) as camera_renderer:
+        red, green, blue = camera_renderer.render(world.data, camera).astype(int).transpose(2, 0, 1)
+    assert ((red > 110) & (green < 70) & (blue < 70)).sum() > 40, "apple"
+    assert ((red > 150) & (green > 70) & (green < 160) & (blue < 60)).sum() > 40, "orange"
+    assert ((blue > 140) & (red < 100)).sum() > 300, "blue plate"
+    assert ((red > 170) & (blue > green + 15)).sum() > 300, "pink plate"
+
+
+def test_images_do_not_share_memory(world):
+    world.reset(0)
+    with CameraRenderer(world.model, 224, 224) as camera_renderer:
+        first = camera_renderer.render(world.data, "base")
+        kept = first.copy()
+        camera_renderer.render(world.data, "left_wrist")
+    assert np.array_equal(first, kept)
+
+
+def test_unknown_camera_lists_the_cameras(world):
+    unknown = pytest.raises(ValueError, match="unknown camera 'front'.*left_wrist")
+    with CameraRenderer(world.model, 64, 64) as camera_renderer, unknown:
+        camera_renderer.render(world.data, "front")
+
+
+def test_missing_gl_says_what_to_install(scene, monkeypatch):
+    monkeypatch.delattr(mujoco, "Renderer")
+    with pytest.raises(renderer.SimulationError, match="apt-get install libegl1"):
+        CameraRenderer(scene, 64, 64)
+
+
+def test_a_gl_library_that_is_not_there_is_explained(tmp_path):
+    for name in ("libEGL.so", "libEGL.so.1"):
+        (tmp_path / name).touch()
+    environment = {**os.environ, "MUJOCO_GL": "egl", "LD_LIBRARY_PATH": str(tmp_path)}
+    code = "import himoe_ros.sim.renderer"
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "cannot load the GL library" in run.stderr
+    assert "apt-get install libegl1" in run.stderr

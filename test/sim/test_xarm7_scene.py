@@ -1,0 +1,97 @@
+"""The model of the arm: kinematics, limits, gripper, cameras."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import pytest
+
+from himoe_ros.sim.xarm7_scene import JOINTS, build_scene
+
+# Modified Denavit-Hartenberg parameters of the vendor's manual: a (m), alpha (deg), d (m).
+DH = (
+    (0.0, 0, 0.267),
+    (0.0, -90, 0.0),
+    (0.0, 90, 0.293),
+    (0.0525, 90, 0.0),
+    (0.0775, 90, 0.3425),
+    (0.0, 90, 0.0),
+    (0.076, -90, 0.097),
+)
+TOOL_M = 0.172
+
+
+def forward(joints: np.ndarray) -> np.ndarray:
+    """Pose (4, 4) of the tool point for (7,) rad."""
+    pose = np.eye(4)
+    for (a, alpha_deg, d), theta in zip(DH, joints, strict=True):
+        alpha = np.radians(alpha_deg)
+        ca, sa, ct, st = np.cos(alpha), np.sin(alpha), np.cos(theta), np.sin(theta)
+        pose = pose @ np.array(
+            [
+                [ct, -st, 0, a],
+                [st * ca, ct * ca, -sa, -d * sa],
+                [st * sa, ct * sa, ca, d * ca],
+                [0, 0, 0, 1],
+            ]
+        )
+    pose[:3, 3] += TOOL_M * pose[:3, 2]
+    return pose
+
+
+def test_kinematics_are_the_vendors(scene):
+    data = mujoco.MjData(scene)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        joints = rng.uniform(*scene.jnt_range[[scene.joint(name).id for name in JOINTS]].T)
+        data.qpos[:7] = joints
+        mujoco.mj_kinematics(scene, data)
+        expected = forward(joints)
+        assert data.site("tcp").xpos == pytest.approx(expected[:3, 3], abs=1e-5)
+        assert data.site("tcp").xmat.reshape(3, 3) == pytest.approx(expected[:3, :3], abs=1e-5)
+
+
+def test_ranges_are_the_vendors(scene):
+    full = (-2 * np.pi, 2 * np.pi)
+    ranges = (full, (-2.059, 2.0944), full, (-0.19198, 3.927), full, (-1.69297, 3.141593), full)
+    for name, expected in zip(JOINTS, ranges, strict=True):
+        assert scene.joint(name).range == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(("drive_rad", "gap_m"), [(0.0, 0.085), (0.85, 0.0)])
+def test_pads_stand_85_mm_apart_open_and_meet_closed(scene, drive_rad, gap_m):
+    data = mujoco.MjData(scene)
+    for joint in (
+        "drive_joint",
+        "left_finger_joint",
+        "right_outer_knuckle_joint",
+        "right_finger_joint",
+    ):
+        data.joint(joint).qpos = drive_rad
+    mujoco.mj_kinematics(scene, data)
+    left, right = data.geom("left_pad"), data.geom("right_pad")
+    thickness = 2 * scene.geom("left_pad").size[1]
+    across = left.xmat.reshape(3, 3)[:, 1]
+    assert abs(across @ (left.xpos - right.xpos)) - thickness == pytest.approx(gap_m, abs=0.003)
+    assert left.xmat == pytest.approx(right.xmat, abs=1e-9)
+
+
+def test_only_pads_table_and_objects_collide(scene):
+    colliding = {scene.geom(index).name for index in range(scene.ngeom) if scene.geom_contype[index]}
+    assert colliding == {
+        "left_pad",
+        "right_pad",
+        "table",
+        "apple",
+        "orange",
+        "blue_plate",
+        "pink_plate",
+    }
+
+
+def test_shadows_are_a_choice():
+    assert build_scene(shadows=True).light_castshadow.any()
+
+
+def test_no_shadows_unless_asked_for(scene):
+    assert not scene.light_castshadow.any()
