@@ -61,6 +61,7 @@ class ControlLoop:
             self._cartesian = CartesianTracker(embodiment.arms[0], embodiment.workspace)
         self._command = np.zeros(len(embodiment.joint_names))
         self._velocity = np.zeros_like(self._command)
+        self._place = self._command  # where to be while holding
         self._last_tick: float | None = None
         self._waiting_stamp: float | None = None
         self.mode = Mode.DISARMED
@@ -149,36 +150,52 @@ class ControlLoop:
             raise DriverError(f"the robot reports: {reading.fault}")
         self._command = reading.positions.copy()
         self._velocity = np.zeros_like(self._command)
-        self._buffer.clear()
         self._watchdog.reset()
+        self._hold(self._command, reason)
         if self._cartesian is not None:
             self._cartesian.start_at(self._command[: len(self._embodiment.arms[0].joints)])
-        self.mode, self.reason = mode, reason
+        self.mode = mode
 
     def _target(self, now: float, steady: float, dt: float) -> Floats:
         """(N,) positions wanted at this tick, before the limits."""
         if self.mode is Mode.HOMING:
             return self._homing()
         if self.mode is Mode.RUNNING:
-            slots = None if self._watchdog.expired(steady) else self._buffer.target(now)
-            if slots is not None:
-                return self._positions(dict(zip(self._space.names, slots, strict=True)), dt)
-            self._buffer.clear()
-            self.mode, self.reason = Mode.HOLDING, "the plan has ended and no fresh one came"
-        # Holding: stop as fast as the acceleration limit allows, then stay.
-        stopping = self._velocity * np.abs(self._velocity) / (2 * self._acceleration())
-        target = self._command + stopping
+            self._run(now, steady, dt)
+            return self._place
         if self._cartesian is not None:
             self._cartesian.start_at(self._command[: len(self._embodiment.arms[0].joints)])
-        return target
+        return self._place
+
+    def _run(self, now: float, steady: float, dt: float) -> None:
+        if self._watchdog.expired(steady):
+            self._hold(self._stopping_place(), "the plan is stale and no fresh one came")
+            return
+        slots, final = self._buffer.target(now), self._buffer.final
+        if slots is not None:
+            self._place = self._positions(slots, dt)
+        elif final is not None:
+            self._hold(self._positions(final, dt), "the plan has ended and no fresh one came")
+
+    def _hold(self, place: Floats, reason: str) -> None:
+        self._buffer.clear()
+        self._place = place
+        self.mode, self.reason = Mode.HOLDING, reason
+
+    def _stopping_place(self) -> Floats:
+        """Where the joints come to rest when slowed down as fast as allowed from now on."""
+        acceleration = np.concatenate([[*[a.max_acceleration] * len(a.joints), np.inf] for a in self._embodiment.arms])
+        return self._command + self._velocity * np.abs(self._velocity) / (2 * acceleration)
 
     def _homing(self) -> Floats:
         target = np.concatenate([[*arm.bounds.rest, arm.gripper.open] for arm in self._embodiment.arms])
         if np.all(np.abs(target - self._command) < 1e-3):
-            self.mode, self.reason = Mode.HOLDING, "at home"
+            self._hold(target, "at home")
         return target
 
-    def _positions(self, slots: dict[str, float], dt: float) -> Floats:
+    def _positions(self, target: Floats, dt: float) -> Floats:
+        """(N,) target in the order of the action space -> positions of all joints."""
+        slots = dict(zip(self._space.names, target.tolist(), strict=True))
         if self._cartesian is not None:
             arm = self._embodiment.arms[0]
             return np.array([*self._cartesian.follow(slots, dt), arm.gripper.position(slots[arm.gripper.name])])
@@ -218,6 +235,3 @@ class ControlLoop:
         table |= {arm.gripper.name: np.inf for arm in self._embodiment.arms}
         table |= {n: self._safety.first_step_rad if n in ANGLES else self._safety.first_step_m for n in END_EFFECTOR}
         return np.array([table[n] for n in self._space.names])
-
-    def _acceleration(self) -> Floats:
-        return np.concatenate([[*[arm.max_acceleration] * len(arm.joints), 1.0] for arm in self._embodiment.arms])

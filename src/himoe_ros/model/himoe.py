@@ -58,14 +58,14 @@ class HiMoEVLA(nn.Module):
     def initialise(self, seed: int) -> HiMoEVLA:
         """Random weights, repeatable: normal with variance 1 / fan-in; norms and biases neutral."""
         generator = torch.Generator().manual_seed(seed)
-        for name, parameter in self.named_parameters():
-            if parameter.dim() < 2:
-                # Gemma's norms are 1 + w; torch's LayerNorm is w.
-                parameter.fill_(1.0 if "layer_norm" in name and name.endswith("weight") else 0.0)
-            elif "embed_tokens" in name or "position_embedding" in name:
-                parameter.normal_(0.0, 1.0 / math.sqrt(parameter.shape[-1]), generator=generator)
-            else:
-                fan_in = parameter[0].numel() if parameter.dim() != 3 else parameter.shape[-1]
+        for module in self.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                if parameter.dim() < 2:
+                    # torch's LayerNorm multiplies by w, Gemma's norms by 1 + w.
+                    parameter.fill_(1.0 if isinstance(module, nn.LayerNorm) and name == "weight" else 0.0)
+                    continue
+                # Convolutions sum over all but the first dimension; linear, stacked and embedded weights over the last.
+                fan_in = parameter[0].numel() if isinstance(module, nn.Conv2d) else parameter.shape[-1]
                 parameter.normal_(0.0, 1.0 / math.sqrt(fan_in), generator=generator)
         return self
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..core.embodiment import ActionSpace, Embodiment
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, ObservationError
 from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.unified import encode_state
 from ..model.config import load_model_config
@@ -43,6 +43,9 @@ class LocalPolicy:
         """See Policy.act. Views the embodiment does not have are left out, not filled in."""
         state = encode_state(self._embodiment, self.space, observation.state)
         config = self._model.config
+        missing = [c.name for c in self._embodiment.cameras if c.name not in observation.images]
+        if missing:
+            raise ObservationError(f"the observation lacks camera {missing}, it has {sorted(observation.images)}")
         views = [model_image(observation.images[c.name], config.image_size) for c in self._embodiment.cameras]
         inputs = ModelInputs(
             images=torch.from_numpy(np.stack(views))[None],

@@ -1,0 +1,280 @@
+"""The control loop against a driver that only remembers, with injected time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from himoe_ros.control.driver import Reading
+from himoe_ros.control.loop import ControlLoop, Mode
+from himoe_ros.core.embodiment import load_embodiment
+from himoe_ros.core.errors import DriverError, GuardError
+from himoe_ros.core.observation import ActionChunk
+from himoe_ros.core.safety import load_safety
+from himoe_ros.core.unified import pose_values
+from himoe_ros.resources import config
+
+DT = 0.01
+XARM7 = load_embodiment("xarm7", config("embodiments"))
+ALOHA = load_embodiment("aloha", config("embodiments"))
+SAFETY = load_safety(config("safety.yaml"))
+
+
+class MemoryDriver:
+    """A perfect robot that writes down what it is told."""
+
+    def __init__(self, embodiment) -> None:
+        self.positions = np.concatenate([[*arm.bounds.rest, arm.gripper.open] for arm in embodiment.arms])
+        self.sent: list[np.ndarray] = []
+        self.fault = ""
+        self.breaks = False
+        self.stopped = False
+
+    def connect(self) -> None: ...
+
+    def enable(self) -> None:
+        self.stopped = False
+
+    def read(self) -> Reading:
+        return Reading(self.positions, self.fault)
+
+    def send(self, positions) -> None:
+        if self.breaks:
+            raise DriverError("the cable is out")
+        assert not self.stopped
+        self.positions = positions.copy()
+        self.sent.append(positions.copy())
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def close(self) -> None: ...
+
+
+class Bench:
+    """A loop, its driver, and the time."""
+
+    def __init__(self, embodiment=XARM7, space="end_effector") -> None:
+        self.embodiment = embodiment
+        self.space = embodiment.action_space(space)
+        self.driver = MemoryDriver(embodiment)
+        self.loop = ControlLoop(self.driver, embodiment, self.space, SAFETY)
+        self.now = 100.0
+
+    def run(self, seconds: float) -> list:
+        ticks = []
+        for _ in range(round(seconds / DT)):
+            self.now += DT
+            ticks.append(self.loop.tick(self.now, self.now))
+        return ticks
+
+    def here(self) -> np.ndarray:
+        """(N,) the robot's place in the slots of the action space."""
+        named = dict(zip(self.embodiment.joint_names, self.driver.positions, strict=True))
+        for arm in self.embodiment.arms:
+            named[arm.gripper.name] = arm.gripper.opening(named[arm.gripper.joint])
+        if self.space.name == "end_effector":
+            named |= pose_values(self.embodiment.arms[0], self.embodiment.arms[0].forward(self.driver.positions[:7]))
+        return np.array([named[n] for n in self.space.names])
+
+    def chunk(self, step: np.ndarray, steps: int = 10) -> ActionChunk:
+        """A plan that goes on by `step` every tenth of a second."""
+        values = self.here() + np.arange(1, steps + 1)[:, None] * step
+        return ActionChunk(self.now, self.space.names, values, np.arange(1, steps + 1) * 0.1)
+
+    def accept(self, chunk: ActionChunk) -> None:
+        self.loop.accept(chunk, self.now, self.now)
+
+
+def forward(metres: float) -> np.ndarray:
+    return np.array([metres, 0, 0, 0, 0, 0, 0])
+
+
+def test_nothing_is_sent_before_arming():
+    bench = Bench()
+    bench.run(1.0)
+    with pytest.raises(GuardError, match="disarmed.*call controller/arm"):
+        bench.accept(bench.chunk(forward(0.01)))
+    assert bench.driver.sent == []
+
+
+def test_an_armed_robot_holds_its_place():
+    bench = Bench()
+    start = bench.driver.positions.copy()
+    bench.loop.arm()
+    bench.run(1.0)
+    assert len(bench.driver.sent) == 100
+    np.testing.assert_allclose(bench.driver.sent, np.tile(start, (100, 1)), atol=1e-9)
+
+
+def test_the_tool_follows_a_plan_to_the_millimetre():
+    bench = Bench()
+    bench.loop.arm()
+    start = bench.here()
+    bench.accept(bench.chunk(forward(0.01)))
+    bench.run(1.5)
+    moved = bench.here() - start
+    assert moved[0] == pytest.approx(0.1, abs=1e-3)
+    np.testing.assert_allclose(moved[1:6], 0, atol=2e-3)
+    assert bench.loop.mode is Mode.HOLDING
+
+
+def test_both_arms_follow_a_plan_in_joints():
+    bench = Bench(ALOHA, "joints")
+    bench.loop.arm()
+    start = bench.here()
+    bench.accept(bench.chunk(np.where(bench.space.delta, 0.02, -0.02)))
+    bench.run(2.0)
+    np.testing.assert_allclose(bench.here() - start, np.where(bench.space.delta, 0.2, -0.2), atol=2e-3)
+
+
+@pytest.mark.parametrize("space", ["end_effector", "joints"])
+def test_speed_and_acceleration_stay_within_limits_whatever_is_planned(space):
+    bench = Bench(XARM7, space)
+    arm = XARM7.arms[0]
+    bench.loop.arm()
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        wild = bench.chunk(np.zeros(len(bench.space.names)))
+        wild = ActionChunk(wild.stamp, wild.names, wild.values + rng.uniform(-0.06, 0.06, wild.values.shape), wild.times)
+        bench.accept(wild)
+        bench.run(rng.uniform(0.1, 1.3))
+    positions = np.array(bench.driver.sent)[:, :7]
+    velocity = np.diff(positions, axis=0) / DT
+    assert np.abs(velocity).max() <= arm.max_velocity + 1e-6
+    assert np.abs(np.diff(velocity, axis=0)).max() / DT <= arm.max_acceleration + 1e-3
+    assert (positions >= arm.bounds.lower).all()
+    assert (positions <= arm.bounds.upper).all()
+
+
+def test_the_tool_is_no_faster_than_the_workspace_allows():
+    bench = Bench()
+    bench.loop.arm()
+    bench.accept(bench.chunk(forward(0.09)))
+    bench.run(1.0)
+    tool = np.array([XARM7.arms[0].forward(p[:7])[:3, 3] for p in bench.driver.sent])
+    assert np.linalg.norm(np.diff(tool, axis=0), axis=1).max() / DT <= 1.1 * XARM7.workspace.max_speed
+
+
+def test_the_robot_slows_down_and_holds_when_the_plan_ends():
+    bench = Bench()
+    bench.loop.arm()
+    bench.accept(bench.chunk(forward(0.02), steps=3))
+    ticks = bench.run(0.6)
+    moving = [i for i, t in enumerate(ticks) if not np.allclose(t.command, ticks[-1].command, atol=1e-4)]
+    assert max(moving) * DT < 0.3 + 0.1
+    assert bench.loop.mode is Mode.HOLDING
+    assert "ended" in bench.loop.reason
+
+
+def test_a_plan_is_dropped_when_no_fresh_one_comes():
+    bench = Bench()
+    bench.loop.arm()
+    bench.accept(bench.chunk(forward(0.001), steps=100))
+    bench.run(SAFETY.chunk_timeout_s + 0.1)
+    assert bench.loop.mode is Mode.HOLDING
+
+
+def test_late_steps_are_never_sent():
+    bench = Bench(XARM7, "joints")
+    bench.loop.arm()
+    chunk = bench.chunk(np.zeros(8))
+    values = chunk.values.copy()
+    values[:5, 0] = 0.5
+    bench.now += 0.55
+    bench.accept(ActionChunk(chunk.stamp, chunk.names, values, chunk.times))
+    bench.run(1.0)
+    assert np.abs(np.array(bench.driver.sent)[:, 0]).max() < 1e-9
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6])
+def test_a_chunk_with_an_impossible_value_is_refused_whole(bad):
+    bench = Bench()
+    bench.loop.arm()
+    chunk = bench.chunk(forward(0.01))
+    chunk.values[0, 2] = bad
+    with pytest.raises(GuardError):
+        bench.accept(chunk)
+    before = bench.driver.positions.copy()
+    bench.run(0.5)
+    np.testing.assert_allclose(bench.driver.positions, before, atol=1e-9)
+
+
+def test_targets_outside_the_workspace_are_moved_to_its_edge():
+    bench = Bench()
+    bench.loop.arm()
+    for _ in range(6):
+        bench.accept(bench.chunk(np.array([0, 0, -0.02, 0, 0, 0, 0])))
+        bench.run(1.0)
+    assert bench.here()[2] == pytest.approx(XARM7.workspace.lower[2], abs=2e-3)
+
+
+def test_stop_clears_the_plan_and_only_arming_moves_again():
+    bench = Bench()
+    bench.loop.arm()
+    bench.accept(bench.chunk(forward(0.01)))
+    bench.run(0.2)
+    bench.loop.stop("test")
+    sent = len(bench.driver.sent)
+    bench.run(0.5)
+    with pytest.raises(GuardError):
+        bench.accept(bench.chunk(forward(0.01)))
+    assert len(bench.driver.sent) == sent
+    bench.loop.arm()
+    place = bench.driver.positions.copy()
+    bench.run(0.5)
+    np.testing.assert_allclose(bench.driver.positions, place, atol=1e-9)
+
+
+def test_a_robot_fault_or_a_lost_cable_ends_in_faulted_with_the_reason():
+    bench = Bench()
+    bench.loop.arm()
+    bench.driver.fault = "controller error C24"
+    bench.run(0.05)
+    assert (bench.loop.mode, bench.loop.reason) == (Mode.FAULTED, "controller error C24")
+    with pytest.raises(DriverError, match="C24"):
+        bench.loop.arm()
+    bench.driver.fault = ""
+    bench.loop.arm()
+    bench.driver.breaks = True
+    bench.run(0.05)
+    assert (bench.loop.mode, bench.loop.reason) == (Mode.FAULTED, "the cable is out")
+
+
+def test_home_opens_the_gripper_and_goes_to_the_home_posture():
+    bench = Bench()
+    bench.driver.positions = bench.driver.positions + np.array([0.5, 0.3, -0.2, 0.4, 0.1, -0.3, 0.6, 0.8])
+    bench.loop.home()
+    bench.run(6.0)
+    assert bench.loop.mode is Mode.HOLDING
+    np.testing.assert_allclose(bench.driver.positions[:7], XARM7.arms[0].bounds.rest, atol=1e-3)
+    assert bench.driver.positions[7] == XARM7.arms[0].gripper.open
+    speeds = np.abs(np.diff(np.array(bench.driver.sent)[:, :7], axis=0)) / DT
+    assert speeds.max() <= SAFETY.home_velocity_rad_s + 1e-6
+
+
+def test_a_late_tick_never_makes_a_larger_step():
+    bench = Bench(XARM7, "joints")
+    bench.loop.arm()
+    bench.accept(bench.chunk(np.array([0.09, 0, 0, 0, 0, 0, 0, 0])))
+    bench.run(0.3)
+    bench.now += 0.19  # a driver call blocked
+    bench.run(0.3)
+    steps = np.abs(np.diff(np.array(bench.driver.sent)[:, 0]))
+    assert steps.max() <= XARM7.arms[0].max_velocity * DT + 1e-9
+
+
+def test_joint_order_of_a_chunk_does_not_matter():
+    rng = np.random.default_rng(1)
+    wanted = None
+    for _ in range(20):
+        bench = Bench(XARM7, "joints")
+        bench.loop.arm()
+        chunk = bench.chunk(np.linspace(0.01, 0.03, 8))
+        order = rng.permutation(8)
+        names = tuple(chunk.names[i] for i in order)
+        bench.accept(ActionChunk(chunk.stamp, names, chunk.values[:, order], chunk.times))
+        bench.run(0.5)
+        sent = np.array(bench.driver.sent)
+        wanted = sent if wanted is None else wanted
+        assert np.array_equal(sent, wanted)

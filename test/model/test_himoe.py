@@ -1,0 +1,162 @@
+"""The model's structure and the identities that the paper's design promises."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+
+from himoe_ros.core.errors import ConfigError
+from himoe_ros.model.config import LayerKind, load_model_config, parse_model_config
+from himoe_ros.model.flow import flow_loss, integrate, interpolate, time_embedding
+from himoe_ros.model.himoe import HiMoEVLA, ModelInputs
+from himoe_ros.resources import config
+
+
+@pytest.fixture(scope="module")
+def model() -> HiMoEVLA:
+    return HiMoEVLA(load_model_config("himoe_small", config("models"))).initialise(0).eval()
+
+
+def inputs(batch: int = 2, views: int = 2, words: int = 9) -> ModelInputs:
+    generator = torch.Generator().manual_seed(1)
+    mask = torch.zeros(batch, 24)
+    mask[:, :7] = 1.0
+    return ModelInputs(
+        images=torch.rand(batch, views, 3, 112, 112, generator=generator) * 2 - 1,
+        view_mask=None,
+        tokens=torch.randint(0, 500, (batch, words), generator=generator),
+        token_mask=None,
+        state=torch.randn(batch, 24, generator=generator) * mask,
+        data_mask=mask,
+    )
+
+
+def noise(batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, 12, 24, generator=torch.Generator().manual_seed(2))
+
+
+def test_4b_has_the_layers_of_the_paper():
+    kinds = [load_model_config("himoe_4b", config("models")).layer_kind(i) for i in range(18)]
+    assert [i for i, k in enumerate(kinds) if k is LayerKind.AS] == [0, 1, 16, 17]
+    assert [i for i, k in enumerate(kinds) if k is LayerKind.HB] == [2, 3, 4, 5, 12, 13, 14, 15]
+    assert [i for i, k in enumerate(kinds) if k is LayerKind.DENSE] == list(range(6, 12))
+
+
+def test_4b_has_the_parameters_of_the_released_model():
+    with torch.device("meta"):
+        model = HiMoEVLA(load_model_config("himoe_4b", config("models")))
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    assert count == pytest.approx(4068.9, abs=0.1)
+
+
+def test_masked_views_and_padding_change_nothing(model):
+    plain = inputs(views=2, words=9)
+    garbage = torch.full((2, 1, 3, 112, 112), 7.0)
+    padded = replace(
+        plain,
+        images=torch.cat([plain.images, garbage], dim=1),
+        view_mask=torch.tensor([[True, True, False]] * 2),
+        tokens=torch.cat([plain.tokens, torch.full((2, 4), 3)], dim=1),
+        token_mask=torch.tensor([[True] * 9 + [False] * 4] * 2),
+    )
+    torch.testing.assert_close(
+        model.sample_actions(padded, noise()), model.sample_actions(plain, noise()), atol=2e-5, rtol=1e-5
+    )
+
+
+def test_samples_of_a_batch_do_not_see_each_other(model):
+    both = inputs()
+    one = ModelInputs(both.images[:1], None, both.tokens[:1], None, both.state[:1], both.data_mask[:1])
+    torch.testing.assert_close(
+        model.sample_actions(one, noise()[:1]), model.sample_actions(both, noise())[:1], atol=2e-5, rtol=1e-5
+    )
+
+
+def test_sampling_evaluates_ten_times_never_at_zero_and_leaves_the_noise(model):
+    times = []
+    start = noise()
+    before = start.clone()
+    out = integrate(lambda x, t: times.append(t[0].item()) or torch.ones_like(x), start, 10)
+    assert times == pytest.approx([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    torch.testing.assert_close(out, before - 1.0)
+    model.sample_actions(inputs(), start)
+    assert torch.equal(start, before)
+
+
+def test_images_words_state_and_mask_all_matter(model):
+    base = model.sample_actions(inputs(), noise())
+    changed = [
+        replace(inputs(), images=-inputs().images),
+        replace(inputs(), tokens=(inputs().tokens + 1) % 500),
+        replace(inputs(), state=inputs().state + 0.5 * inputs().data_mask),
+        replace(inputs(), data_mask=torch.roll(inputs().data_mask, 8, dims=1)),
+    ]
+    for other in changed:
+        assert (model.sample_actions(other, noise()) - base).abs().max() > 1e-3
+
+
+def test_the_data_mask_alone_chooses_the_action_space_expert(model):
+    gate = model.expert.layers[0].mlp.gate
+    _, kept = gate(inputs().data_mask)
+    assert ((kept > 0).sum(-1) == 1).all()
+    assert torch.equal(kept[0], kept[1])
+    probability, _ = gate(inputs().data_mask)
+    assert kept[0].max() == probability[0].max(), "the winner's weight is its raw probability"
+
+
+def test_a_weight_of_zero_leaves_an_expert_out(model):
+    experts = model.expert.layers[1].mlp.experts
+    x = torch.randn(1, 3, 192)
+    weight = torch.zeros(1, 3, 8)
+    weight[..., 2], weight[..., 5] = 0.75, 0.25
+
+    def single(i: int) -> torch.Tensor:
+        gate, up, down = experts.gate_proj[i], experts.up_proj[i], experts.down_proj[i]
+        return (torch.nn.functional.silu(x @ gate.T) * (x @ up.T)) @ down.T
+
+    torch.testing.assert_close(experts(x, weight), 0.75 * single(2) + 0.25 * single(5))
+
+
+def test_flow_path_and_masked_loss():
+    actions, start = torch.zeros(1, 2, 24), torch.ones(1, 2, 24)
+    x, wanted = interpolate(start, actions, torch.tensor([0.25]))
+    assert torch.all(x == 0.25)
+    assert torch.all(wanted == 1.0)
+    mask = torch.zeros(1, 24)
+    mask[:, :7] = 1
+    predicted = torch.where(mask[:, None] > 0, 0.5, 100.0).expand(1, 2, 24)
+    assert flow_loss(predicted, wanted, mask).item() == pytest.approx(0.25)
+
+
+def test_time_embedding_spans_periods_from_4e_3_to_4():
+    embedding = time_embedding(torch.tensor([1.0]), 8)
+    angles = [2 * torch.pi / (4e-3 * 1000 ** (i / 3)) for i in range(4)]
+    expected = torch.cat([torch.tensor(angles).sin(), torch.tensor(angles).cos()])
+    torch.testing.assert_close(embedding[0], expected, atol=1e-3, rtol=0)
+
+
+def test_himoe_small_plans_well_under_100_ms(model):
+    torch.set_num_threads(2)
+    one = inputs(batch=1)
+    durations = []
+    for _ in range(8):
+        begin = time.perf_counter()
+        model.sample_actions(one, noise(1))
+        durations.append(time.perf_counter() - begin)
+    assert statistics.median(durations) < 0.1
+
+
+def test_a_wrong_configuration_is_named():
+    with pytest.raises(ConfigError, match="himoe_4b, himoe_small"):
+        load_model_config("himoe_huge", config("models"))
+    data = yaml.safe_load((config("models") / "himoe_small.yaml").read_text())
+    with pytest.raises(ConfigError, match=r"vision: unknown keys \['colour'\]"):
+        parse_model_config({**data, "vision": {**data["vision"], "colour": 1}}, "here")
+    greedy = {**data["expert"], "hb_moe": {"experts": 4, "top_k": 5, "mlp": 8}}
+    with pytest.raises(ConfigError, match=r"top_k must be in 1\.\.4 experts, got 5"):
+        parse_model_config({**data, "expert": greedy}, "here")

@@ -1,0 +1,76 @@
+"""The shape of the house: which room may import which, and what an installation holds."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "himoe_ros"
+ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
+TOP = {"bringup", "cli", "launching", "resources", "runner"}
+
+# room -> rooms of ours that it may import (besides itself)
+ARROWS = {
+    "core": set(),
+    "model": {"core"},
+    "policy": {"core", "model"},
+    "control": {"core"},
+    "sim": {"core"},
+    "trials": {"core"},
+    "nodes": {"core", "policy", "control", "sim", "trials", "resources"},
+    "bringup": {"core", "resources"},
+    "runner": {"core", "bringup"},
+    "launching": {"bringup"},
+    "resources": {"core"},
+    "cli": {"core", "bringup", "resources", "runner"},
+}
+ROS = {"rclpy", "launch", "launch_ros", "cv_bridge", "std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs"}
+FORBIDDEN = {
+    "core": {*ROS, "torch", "cv2", "mujoco", "transformers", "xarm", "time"},
+    "model": {*ROS, "mujoco", "xarm"},
+    "policy": {*ROS, "mujoco", "xarm"},
+    "control": {*ROS, "torch", "mujoco"},
+    "sim": {*ROS, "torch"},
+    "trials": {*ROS, "torch", "mujoco"},
+    "bringup": {*ROS, "torch", "mujoco"},
+    "runner": {*ROS, "torch", "mujoco"},
+    "cli": {*ROS, "torch", "mujoco"},
+}
+
+
+def files(room: str) -> list[Path]:
+    return sorted((PACKAGE / room).glob("*.py")) if room in ROOMS else [PACKAGE / f"{room}.py"]
+
+
+def imports(path: Path) -> tuple[set[str], set[str]]:
+    """Names of our rooms, and of foreign top-level packages, that a file imports anywhere in it."""
+    ours, foreign = set(), set()
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            foreign |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            foreign.add(node.module.split(".")[0])
+        elif isinstance(node, ast.ImportFrom) and node.level == depth:
+            ours |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+    return ours, foreign
+
+
+def test_every_room_has_its_arrows():
+    assert ROOMS | TOP == set(ARROWS)
+
+
+@pytest.mark.parametrize("room", sorted(ARROWS))
+def test_arrows_point_one_way(room):
+    for path in files(room):
+        ours, foreign = imports(path)
+        assert ours - {room} <= ARROWS[room], f"{path.name} imports {ours - {room} - ARROWS[room]}"
+        assert "himoe_ros" not in foreign, f"{path.name}: import our own rooms relatively"
+        assert not foreign & FORBIDDEN.get(room, set()), f"{path.name} imports {foreign & FORBIDDEN[room]}"
+
+
+def test_no_file_is_longer_than_300_lines():
+    long = {p.name: n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
+    assert not long
