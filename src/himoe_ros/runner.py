@@ -1,6 +1,6 @@
 """Runs the nodes of a bringup as processes, where ROS 2 launch is not installed.
 
-One ends, all end: first SIGINT and time to finish, then SIGKILL, and nothing is left behind.
+One ends, all end: first SIGTERM and time to finish, then SIGKILL, and nothing is left behind.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ def run_graph(
 
 
 def stop(running: Sequence[Process]) -> None:
-    """End processes: SIGINT, a grace period for all of them together, then SIGKILL."""
+    """End processes: SIGTERM, a grace period for all of them together, then SIGKILL."""
     alive = [p for p in running if p.popen.poll() is None]
     for process in alive:
-        process.popen.send_signal(signal.SIGINT)
+        process.popen.terminate()
     deadline = time.monotonic() + GRACE_S
     for process in alive:
         try:
@@ -153,16 +153,16 @@ def _start(spec: NodeSpec, command: list[str], log: Path | None) -> Process:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _shared_memory(pid: int) -> list[Path]:
-    """Shared-memory files of Fast DDS that a process alone has open, and that its death would leave behind."""
+    """Shared-memory files of Fast DDS that a process alone has open, so that its death would leave them behind."""
     mine = {name for name in _mapped(pid) if name.startswith(("fastrtps_", "fastdds_"))}
     for other in Path("/proc").glob("[0-9]*"):
         if int(other.name) != pid:
             mine -= _mapped(int(other.name))
-    return [SHARED_MEMORY / name for name in mine]
+    return [SHARED_MEMORY / name for each in mine for name in (each, f"sem.{each}_mutex")]
 
 
 def _mapped(pid: int) -> set[str]:

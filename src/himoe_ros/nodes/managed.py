@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import rclpy
@@ -127,37 +127,58 @@ class ManagedNode(LifecycleNode):
 
 def run(node_class: Callable[[], ManagedNode]) -> None:
     """Run one node until SIGINT or SIGTERM; exit with 2 where it cannot start."""
-    stop = threading.Event()
-
-    def on_signal(*_: Any) -> None:
-        stop.set()
-
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, on_signal)
+    ending = _Ending()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     code = 0
     try:
         node = node_class()
         try:
+            with ending.at_once():
+                code = 0 if not node.autostart or _started(node) else 2
             executor = SingleThreadedExecutor()
             executor.add_node(node)
-            if node.autostart and not _started(node):
-                code = 2
-                stop.set()
-            while not stop.is_set() and node.exit_code is None:
+            while not (code or ending.asked or node.exit_code is not None):
                 executor.spin_once(timeout_sec=0.1)
-            code = node.exit_code or code
             executor.remove_node(node)
+            code = node.exit_code or code
         finally:
             node.end()
             node.teardown()
             node.destroy_node()
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
     except HimoeError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
     finally:
         rclpy.shutdown()
     sys.exit(code)
+
+
+class _Ending:
+    """SIGINT and SIGTERM as a wish: granted at once where that is safe, otherwise noted in `asked`."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._interrupts = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, a signal raises KeyboardInterrupt: configuring may take long, and need not be finished."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self._interrupts = True
+        try:
+            yield
+        finally:
+            self._interrupts = False
+
+    def _on_signal(self, *_: Any) -> None:
+        self.asked = True
+        if self._interrupts:
+            raise KeyboardInterrupt
 
 
 def _started(node: ManagedNode) -> bool:

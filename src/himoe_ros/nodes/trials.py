@@ -26,7 +26,6 @@ from ..trials.video import VideoWriter, compose
 from .conversions import image_array, seconds
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
 
-READY_WITHIN_S = 60.0
 HOME_WITHIN_S = 20.0
 HOME_TOLERANCE_RAD = 0.02
 VIDEO_FPS = 10
@@ -45,6 +44,7 @@ class Trials(ManagedNode):
         self._count = self.parameter("trials", 4)
         self._limit = self.parameter("time_limit_s", 20.0)
         self._seed = self.parameter("seed", 0)
+        self._patience = self.parameter("ready_within_s", 60.0)
         self._out = Path(self.parameter("out", "himoe_results"))
         self._policy = "unknown"
         self._problems: dict[str, str] = {}
@@ -140,11 +140,11 @@ class Trials(ManagedNode):
     def _wait_until_ready(self) -> None:
         """Everything a trial needs is there, or an error that says what is missing."""
         for name, client in self._triggers.items():
-            self._wait(client.service_is_ready, READY_WITHIN_S, f"service {name} did not appear")
-        self._wait(lambda: self._joints is not None, READY_WITHIN_S, "nothing came on joint_states")
+            self._wait(client.service_is_ready, self._patience, f"service {name} did not appear")
+        self._wait(lambda: self._joints is not None, self._patience, "nothing came on joint_states")
         for camera in self._embodiment.cameras:
-            self._wait(lambda c=camera: c.name in self._images, READY_WITHIN_S, f"no image came on {camera.topic}")
-        self._wait(lambda: self._unified_at is not None, READY_WITHIN_S, "the policy built no observation")
+            self._wait(lambda c=camera: c.name in self._images, self._patience, f"no image came on {camera.topic}")
+        self._wait(lambda: self._unified_at is not None, self._patience, "the policy built no observation")
 
     def _wait(self, condition, within: float, failure: str) -> None:
         deadline = time.monotonic() + within

@@ -1,0 +1,90 @@
+"""How graphs end: by Ctrl-C at any moment, by a node that cannot start, by success."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import time
+
+import av
+import pytest
+from graph import end, himoe, nodes_alive, shared_memory
+
+
+@pytest.mark.parametrize("moment", [0.4, 2.0, 8.0])
+def test_ctrl_c_at_any_moment_ends_all_within_5_s_and_leaves_nothing(moment):
+    before = shared_memory()
+    process = himoe("up", "xarm7")
+    time.sleep(moment)
+    begin = time.monotonic()
+    code, _ = end(process)
+    assert time.monotonic() - begin < 5.0
+    assert code in (0, 130)
+    assert not nodes_alive()
+    assert shared_memory() <= before
+
+
+def test_a_killed_runner_takes_its_nodes_along():
+    process = himoe("up", "xarm7")
+    time.sleep(5.0)
+    assert nodes_alive()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 5.0
+    while nodes_alive() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not nodes_alive()
+
+
+def test_the_demo_ends_with_table_results_and_video(tmp_path):
+    process = himoe("demo", "--trials", "1", "--time-limit-s", "3", "--out", str(tmp_path))
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, output
+    assert "UNTRAINED" in output.splitlines()[1]
+    assert "in simulation: pick 0/1, place 0/1" in output
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["simulated"]
+    assert "UNTRAINED" in results["policy"]
+    (trial,) = results["trials"]
+    assert trial["ended"] == "timeout"
+    assert trial["instruction"] == "Pick up the apple and place it onto the blue plate"
+    with av.open(str(tmp_path / "trials.mp4")) as video:
+        frames = sum(1 for _ in video.decode(video=0))
+        assert (video.streams.video[0].width, video.streams.video[0].height) == (896, 512)
+    assert 20 <= frames <= 35
+    assert not nodes_alive()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["up", "spot"], "'spot' is no embodiment.*there are: aloha, xarm7"),
+        (["up", "aloha"], "no simulated 'aloha' yet"),
+        (["up", "xarm7", "--hardware", "real"], "needs robot_ip"),
+        (["up", "xarm7", "--hardware", "cardboard"], "hardware must be sim or real, got 'cardboard'"),
+        (["up", "xarm7", "--seed", "many"], "'seed' must be of type int, got 'many'"),
+        (["up", "xarm7", "--params-file", "none.yaml"], "none.yaml must be a readable YAML file"),
+        (["up", "xarm7", "--policy", "himoe_huge"], "himoe_huge.*himoe_4b, himoe_small"),
+        (["up", "xarm7", "--action-space", "thought"], "'thought' is no action space.*end_effector, joints"),
+        (["up", "xarm7", "--image-width", "0"], "width, height and rate_hz must be > 0, got 0"),
+        (["up", "xarm7", "--hardware", "real", "--robot-ip", "127.9.9.9"], "no xArm controller answers at 127.9.9.9"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_a_code(arguments, message):
+    process = himoe(*arguments)
+    output, _ = process.communicate(timeout=40)
+    assert process.returncode not in (0, None)
+    assert "Traceback" not in output
+    assert re.search(message, output), output
+    assert not nodes_alive()
+
+
+def test_a_busy_port_is_told_with_address_and_port():
+    with socket.create_server(("127.0.0.2", 30001)):
+        process = himoe("up", "xarm7")
+        output, _ = process.communicate(timeout=40)
+    assert process.returncode not in (0, None)
+    assert "cannot listen on 127.0.0.2:30001" in output
+    assert "Traceback" not in output
