@@ -1,9 +1,9 @@
-# Everything a fresh machine needs: `make demo` shows the main job, `make test` runs the tests.
+# A fresh machine needs nothing but Python 3.11: `make demo` shows the main job, `make test` runs the tests.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV := .venv
-BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+BIN := .venv/bin
+READY := .venv/.ready
+LIBRARIES := libegl1 libosmesa6 libgl1
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export MUJOCO_GL ?= egl
 
@@ -12,26 +12,30 @@ export MUJOCO_GL ?= egl
 demo: venv
 	$(BIN)/himoe demo
 
-test: venv lint
+test: lint
 	$(BIN)/pytest
 
 lint: venv
-	$(BIN)/ruff check src test launch
+	$(BIN)/ruff check src test launch setup.py
+	$(BIN)/ruff format --check src test launch setup.py
 	$(BIN)/mypy
 
 bench: venv
 	$(BIN)/himoe bench graph
 
-venv: $(STAMP)
+venv: $(READY)
 
-$(STAMP): setup.py constraints.txt
-	@$(PYTHON) -c 'import sys; ok = sys.version_info[:2] == (3, 11); ok or sys.exit("error: Python 3.11 is needed here, \
-	"$(PYTHON)" is " + sys.version.split()[0] + "; install it (Debian 12: apt-get install python3.11-venv) or run: make PYTHON=/path/to/python3.11")'
-	sh tools/system_libraries.sh
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --progress-bar on --extra-index-url https://download.pytorch.org/whl/cpu -c constraints.txt -e '.[ros,sim,train,test]'
+$(READY): setup.py constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "error: expected Python 3.11, got $$("$(PYTHON)" --version 2>&1 || echo none). Install it" \
+		"(Debian 12: apt-get install python3.11-venv) or name one: make PYTHON=/path/to/python3.11"; exit 2; }
+	@{ ldconfig -p | grep -q libEGL.so.1 && ldconfig -p | grep -q libOSMesa.so.8; } || \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -y -q $(LIBRARIES); else \
+		echo "error: the simulated cameras need rendering libraries; run: sudo apt-get install $(LIBRARIES)"; exit 2; fi
+	"$(PYTHON)" -m venv .venv
+	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[ros,sim,train,test]'
 	$(BIN)/pip install --progress-bar on --no-deps gym-xarm==0.1.1
-	touch $@
+	@touch $@
 
 clean:
-	rm -rf $(VENV) build install log
+	rm -rf .venv build install log

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
@@ -56,7 +57,7 @@ def test_an_installed_himoe_finds_its_configuration(install, tmp_path):
 class Recorder:
     """Stands for any launch action and keeps what it was made with."""
 
-    made: list[Recorder] = []
+    made: ClassVar[list[Recorder]] = []
 
     def __init__(self, *args, **kwargs):
         self.args, self.kwargs = args, kwargs

@@ -136,7 +136,9 @@ def test_speed_and_acceleration_stay_within_limits_whatever_is_planned(space):
     rng = np.random.default_rng(0)
     for _ in range(40):
         wild = bench.chunk(np.zeros(len(bench.space.names)))
-        wild = ActionChunk(wild.stamp, wild.names, wild.values + rng.uniform(-0.06, 0.06, wild.values.shape), wild.times)
+        wild = ActionChunk(
+            wild.stamp, wild.names, wild.values + rng.uniform(-0.06, 0.06, wild.values.shape), wild.times
+        )
         bench.accept(wild)
         bench.run(rng.uniform(0.1, 1.3))
     positions = np.array(bench.driver.sent)[:, :7]

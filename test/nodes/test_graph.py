@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
-from graph import end, himoe, nodes_alive, shared_memory, watcher
+from graph import end, himoe, watcher
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float32MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
@@ -135,5 +135,3 @@ def test_the_policy_drives_the_robot_once_it_has_an_instruction(graph):
     graph.instruction.publish(String(data="Pick up the apple and place it onto the blue plate"))
     graph.wait(lambda: np.abs(np.array(graph.joints[-1].position[:7]) - place).max() > 0.01, 10.0)
     assert controller(graph)[1]["mode"] in ("running", "holding")
-
-

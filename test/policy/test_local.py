@@ -21,9 +21,7 @@ def observe(embodiment, instruction: str = "Pick up the apple") -> Observation:
     return Observation(3.0, images, RobotState(home | grippers, eef), instruction)
 
 
-@pytest.mark.parametrize(
-    ("robot", "name"), [("xarm7", "end_effector"), ("xarm7", "joints"), ("aloha", "joints")]
-)
+@pytest.mark.parametrize(("robot", "name"), [("xarm7", "end_effector"), ("xarm7", "joints"), ("aloha", "joints")])
 def test_an_untrained_policy_plans_finite_steps_near_the_robot(robot, name):
     embodiment = load_embodiment(robot, config("embodiments"))
     space = embodiment.action_space(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -115,6 +116,10 @@ class ManagedNode(LifecycleNode):
             self.get_logger().error(str(error))
             self.teardown()
             return TransitionCallbackReturn.FAILURE
+        except Exception:
+            # rclpy answers any exception with a silent transition error.
+            self.get_logger().fatal(traceback.format_exc())
+            raise
         self.problem = ""
         return TransitionCallbackReturn.SUCCESS
 
