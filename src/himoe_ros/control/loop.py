@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
-from ..core.action_guard import check_chunk, check_first_step, clip_to_workspace, limit_step
+from ..core.action_guard import (
+    approach,
+    check_chunk,
+    check_first_step,
+    clip_to_workspace,
+    limit_step,
+    limit_tool_speed,
+)
 from ..core.chunk_buffer import ChunkBuffer
-from ..core.embodiment import ANGLES, END_EFFECTOR, ActionSpace, Embodiment
+from ..core.embodiment import ANGLES, END_EFFECTOR, ActionSpace, Arm, Embodiment
 from ..core.errors import ConfigError, DriverError, GuardError
 from ..core.observation import ActionChunk, Floats
 from ..core.safety import SafetyLimits
@@ -58,10 +66,11 @@ class ControlLoop:
         if space.names[0] in END_EFFECTOR:
             if embodiment.workspace is None or embodiment.arms[0].chain is None:
                 raise ConfigError(f"{embodiment.name}: end-effector control needs 'workspace' and 'kinematics'")
-            self._cartesian = CartesianTracker(embodiment.arms[0], embodiment.workspace)
+            self._cartesian = CartesianTracker(embodiment.arms[0], embodiment.arms[0].chain, embodiment.workspace)
         self._command = np.zeros(len(embodiment.joint_names))
         self._velocity = np.zeros_like(self._command)
-        self._place = self._command  # where to be while holding
+        self._place = self._command  # where to be while holding ...
+        self._goal: Floats | None = None  # ... unless there is one in the order of the action space
         self._last_tick: float | None = None
         self._waiting_stamp: float | None = None
         self.mode = Mode.DISARMED
@@ -133,7 +142,7 @@ class ControlLoop:
             self._fault(reading.fault)
         if self.mode in (Mode.DISARMED, Mode.FAULTED):
             return Tick(reading, None, None)
-        command = self._limited(self._target(now, steady, dt), dt)
+        command = self._limited(self._next(now, steady, dt), dt)
         self._driver.send(command)
         self._command = command
         age = None
@@ -151,75 +160,81 @@ class ControlLoop:
         self._command = reading.positions.copy()
         self._velocity = np.zeros_like(self._command)
         self._watchdog.reset()
-        self._hold(self._command, reason)
-        if self._cartesian is not None:
-            self._cartesian.start_at(self._command[: len(self._embodiment.arms[0].joints)])
+        self._hold_at(self._command, reason)
         self.mode = mode
 
-    def _target(self, now: float, steady: float, dt: float) -> Floats:
+    def _next(self, now: float, steady: float, dt: float) -> Floats:
         """(N,) positions wanted at this tick, before the limits."""
         if self.mode is Mode.HOMING:
-            return self._homing()
+            home = np.concatenate([[*arm.bounds.rest, arm.gripper.open] for arm in self._embodiment.arms])
+            if np.all(np.abs(home - self._command) < 1e-3):
+                self._hold_at(home, "at home")
+            return self._approach(home, self._safety.home_velocity_rad_s, dt)
         if self.mode is Mode.RUNNING:
-            self._run(now, steady, dt)
-            return self._place
-        if self._cartesian is not None:
-            self._cartesian.start_at(self._command[: len(self._embodiment.arms[0].joints)])
-        return self._place
+            if self._watchdog.expired(steady):
+                self._hold_at(self._stopping_place(), "the plan is stale and no fresh one came")
+            elif (slots := self._buffer.target(now)) is not None:
+                self._goal = slots
+            else:  # a plan that has run out is completed
+                self._buffer.clear()
+                self.mode, self.reason = Mode.HOLDING, "the plan has ended and no fresh one came"
+        if self._goal is not None:
+            return self._toward(self._goal, dt)
+        return self._approach(self._place, np.inf, dt)
 
-    def _run(self, now: float, steady: float, dt: float) -> None:
-        if self._watchdog.expired(steady):
-            self._hold(self._stopping_place(), "the plan is stale and no fresh one came")
-            return
-        slots, final = self._buffer.target(now), self._buffer.final
-        if slots is not None:
-            self._place = self._positions(slots, dt)
-        elif final is not None:
-            self._hold(self._positions(final, dt), "the plan has ended and no fresh one came")
-
-    def _hold(self, place: Floats, reason: str) -> None:
+    def _hold_at(self, place: Floats, reason: str) -> None:
+        """Come to rest at (N,) positions and stay."""
         self._buffer.clear()
+        self._goal = None
         self._place = place
+        if self._cartesian is not None:
+            self._cartesian.rest()
         self.mode, self.reason = Mode.HOLDING, reason
 
     def _stopping_place(self) -> Floats:
-        """Where the joints come to rest when slowed down as fast as allowed from now on."""
-        acceleration = np.concatenate([[*[a.max_acceleration] * len(a.joints), np.inf] for a in self._embodiment.arms])
-        return self._command + self._velocity * np.abs(self._velocity) / (2 * acceleration)
+        """(N,) where the joints come to rest when slowed down as fast as allowed from now on."""
+        brake = np.concatenate([[*[a.max_acceleration] * len(a.joints), np.inf] for a in self._embodiment.arms])
+        return self._command + self._velocity * np.abs(self._velocity) / (2 * brake)
 
-    def _homing(self) -> Floats:
-        target = np.concatenate([[*arm.bounds.rest, arm.gripper.open] for arm in self._embodiment.arms])
-        if np.all(np.abs(target - self._command) < 1e-3):
-            self._hold(target, "at home")
-        return target
-
-    def _positions(self, target: Floats, dt: float) -> Floats:
-        """(N,) target in the order of the action space -> positions of all joints."""
-        slots = dict(zip(self._space.names, target.tolist(), strict=True))
+    def _toward(self, goal: Floats, dt: float) -> Floats:
+        """One tick toward (S,) values in the order of the action space."""
+        slots = dict(zip(self._space.names, goal.tolist(), strict=True))
         if self._cartesian is not None:
             arm = self._embodiment.arms[0]
-            return np.array([*self._cartesian.follow(slots, dt), arm.gripper.position(slots[arm.gripper.name])])
-        return np.concatenate(
-            [
-                [*(slots[j] for j in arm.joints), arm.gripper.position(slots[arm.gripper.name])]
-                for arm in self._embodiment.arms
-            ]
-        )
+            joints = self._cartesian.follow(slots, self._command[: len(arm.joints)], dt)
+            return np.array([*joints, arm.gripper.position(slots[arm.gripper.name])])
+        wanted = [
+            [*(slots[j] for j in arm.joints), arm.gripper.position(slots[arm.gripper.name])]
+            for arm in self._embodiment.arms
+        ]
+        return self._approach(np.concatenate(wanted), np.inf, dt)
+
+    def _approach(self, place: Floats, max_velocity: float, dt: float) -> Floats:
+        """One tick toward (N,) positions to rest at."""
+        step = place.copy()
+        for arm, part in self._parts():
+            limit = min(max_velocity, arm.max_velocity)
+            step[part] = approach(place[part], self._command[part], arm, limit, dt)
+        return step
 
     def _limited(self, target: Floats, dt: float) -> Floats:
-        """Every arm's joints within limits; grippers within their range."""
+        """(N,) positions that every limit allows: joints, tool speed, and the grippers' range."""
         command = np.empty_like(target)
+        for arm, part in self._parts():
+            last, wanted = self._command[part], target[part]
+            if arm.chain is not None and self._embodiment.workspace is not None:
+                wanted = limit_tool_speed(wanted, last, arm, self._embodiment.workspace.max_tool_speed, dt)
+            command[part] = limit_step(wanted, last, self._velocity[part], arm, dt)
+            self._velocity[part] = (command[part] - last) / dt
+            command[part.stop] = np.clip(target[part.stop], *sorted((arm.gripper.open, arm.gripper.closed)))
+        return command
+
+    def _parts(self) -> Iterator[tuple[Arm, slice]]:
+        """Each arm with its joints' place in the (N,) vectors; its gripper follows right after."""
         start = 0
         for arm in self._embodiment.arms:
-            part = slice(start, start + len(arm.joints))
-            limit = self._safety.home_velocity_rad_s if self.mode is Mode.HOMING else arm.max_velocity
-            command[part], self._velocity[part] = limit_step(
-                target[part], self._command[part], self._velocity[part], arm, limit, dt
-            )
-            grip = part.stop
-            command[grip] = np.clip(target[grip], *sorted((arm.gripper.open, arm.gripper.closed)))
-            start = grip + 1
-        return command
+            yield arm, slice(start, start + len(arm.joints))
+            start += len(arm.joints) + 1
 
     def _slots(self) -> Floats:
         """(N,) where the robot is being sent, in the order of the action space."""
@@ -227,7 +242,8 @@ class ControlLoop:
         for arm in self._embodiment.arms:
             named[arm.gripper.name] = arm.gripper.opening(named[arm.gripper.joint])
         if self._cartesian is not None:
-            named |= pose_values(self._embodiment.arms[0], self._cartesian.pose)
+            arm = self._embodiment.arms[0]
+            named |= pose_values(arm, arm.forward(self._command[: len(arm.joints)]))
         return np.array([named[n] for n in self._space.names])
 
     def _first_step(self) -> Floats:

@@ -74,35 +74,57 @@ def clip_to_workspace(values: Floats, space: ActionSpace, workspace: Workspace) 
     return clipped
 
 
-def limit_step(
-    target: Floats, last: Floats, velocity: Floats, arm: Arm, max_velocity: float, dt: float
-) -> tuple[Floats, Floats]:
-    """Move joints from `last` toward `target` within position, velocity and acceleration limits.
-
-    Speed is bounded by the distance left too, v <= sqrt(2 a d), so that the joint can always stop at
-    its target and never beyond a position limit.
+def approach(target: Floats, last: Floats, arm: Arm, max_velocity: float, dt: float) -> Floats:
+    """One tick from `last` toward a place to stop at: v <= sqrt(2 a d), so that it is never overshot.
 
     Args:
-        target: (J,) rad, wanted positions.
+        target: (J,) rad, where to come to rest; clipped to the position limits.
         last: (J,) rad, commanded one tick ago.
-        velocity: (J,) rad/s, commanded one tick ago.
         arm: its position and acceleration limits.
         max_velocity: rad/s, > 0.
         dt: s since the last tick, > 0.
 
     Returns:
-        (J,) rad to command now, and its (J,) rad/s velocity.
+        (J,) rad; `limit_step` still has to bound the acceleration.
+    """
+    a = arm.max_acceleration
+    distance = np.clip(target, arm.bounds.lower, arm.bounds.upper) - last
+    # The largest speed that still stops within the distance when slowed down by a dt every dt.
+    stopping = np.sqrt(2 * a * np.abs(distance) + (a * dt / 2) ** 2) - a * dt / 2
+    speed = np.minimum(np.minimum(np.abs(distance) / dt, stopping), max_velocity)
+    return last + np.sign(distance) * speed * dt
+
+
+def limit_step(target: Floats, last: Floats, velocity: Floats, arm: Arm, dt: float) -> Floats:
+    """The last word on a command: as near to `target` as position, velocity and acceleration limits allow.
+
+    Args:
+        target: (J,) rad, wanted at this tick.
+        last: (J,) rad, commanded one tick ago.
+        velocity: (J,) rad/s, commanded one tick ago.
+        arm: its limits.
+        dt: s since the last tick, > 0.
+
+    Returns:
+        (J,) rad to command now.
 
     Raises:
         GuardError: a value is not finite. Nothing may be sent then.
     """
     require_finite(target, "joint target")
-    target = np.clip(target, arm.bounds.lower, arm.bounds.upper)
-    a = arm.max_acceleration
-    distance = target - last
-    # The largest speed that still stops within the distance when slowed by a every dt.
-    stopping = np.sqrt(2 * a * np.abs(distance) + (a * dt / 2) ** 2) - a * dt / 2
-    speed = np.minimum(np.minimum(np.abs(distance) / dt, stopping), max_velocity)
-    wanted = np.sign(distance) * speed
-    new = np.clip(wanted, velocity - a * dt, velocity + a * dt)
-    return np.clip(last + new * dt, arm.bounds.lower, arm.bounds.upper), new
+    # All joints are scaled alike: the path stays straight, and a mixture of two velocities that keep the
+    # tool's speed limit keeps it too.
+    wanted = _scaled((target - last) / dt, arm.max_velocity)
+    change = _scaled(wanted - velocity, arm.max_acceleration * dt)
+    return np.clip(last + (velocity + change) * dt, arm.bounds.lower, arm.bounds.upper)
+
+
+def limit_tool_speed(target: Floats, last: Floats, arm: Arm, max_speed: float, dt: float) -> Floats:
+    """(J,) rad target of one tick, drawn nearer where the tool point would be faster than `max_speed`, m/s."""
+    travelled = float(np.linalg.norm(arm.forward(target)[:3, 3] - arm.forward(last)[:3, 3]))
+    return last + (target - last) * min(1.0, max_speed * dt / max(travelled, 1e-12))
+
+
+def _scaled(values: Floats, largest: float) -> Floats:
+    """The same direction, no component above `largest`."""
+    return values * min(1.0, largest / max(float(np.abs(values).max()), 1e-12))

@@ -83,11 +83,6 @@ class ChunkBuffer:
             target = target - (1.0 - share) * step
         return target
 
-    @property
-    def final(self) -> Floats | None:
-        """(N,) the plan's last target, also after it is exhausted; None where there is no plan."""
-        return None if self._new is None else self._new.values[-1]
-
     def clear(self) -> None:
         """Drop the plan, as after a stop. Chunks from before stay refused."""
         self._new = self._old = None

@@ -88,15 +88,19 @@ class Workspace:
     Attributes:
         lower, upper: (3,) m, frame of the base.
         max_tilt: rad, largest |roll| and |pitch| relative to the arm's reference orientation.
-        max_speed: m/s.
-        max_rotation: rad/s.
+        max_speed, max_acceleration: m/s and m/s^2, along end-effector plans.
+        max_rotation, max_rotation_acceleration: rad/s and rad/s^2, along end-effector plans.
+        max_tool_speed: m/s, of the tool point in any motion.
     """
 
     lower: Floats
     upper: Floats
     max_tilt: float
     max_speed: float
+    max_acceleration: float
     max_rotation: float
+    max_rotation_acceleration: float
+    max_tool_speed: float
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,10 @@ def _workspace(d: Mapping[str, Any], where: str) -> Workspace:
         box[:, 1],
         max_tilt=_positive(d, "max_tilt_rad", where),
         max_speed=_positive(d, "max_speed_m_s", where),
+        max_acceleration=_positive(d, "max_acceleration_m_s2", where),
         max_rotation=_positive(d, "max_rotation_rad_s", where),
+        max_rotation_acceleration=_positive(d, "max_rotation_acceleration_rad_s2", where),
+        max_tool_speed=_positive(d, "max_tool_speed_m_s", where),
     )
 
 
