@@ -15,16 +15,19 @@ from ..core.action_guard import (
     clip_to_workspace,
     limit_step,
     limit_tool_speed,
+    require_finite,
 )
 from ..core.chunk_buffer import ChunkBuffer
 from ..core.embodiment import ANGLES, END_EFFECTOR, ActionSpace, Arm, Embodiment
-from ..core.errors import ConfigError, DriverError, GuardError
+from ..core.errors import ConfigError, DriverError, GuardError, HimoeError
 from ..core.observation import ActionChunk, Floats
 from ..core.safety import SafetyLimits
 from ..core.unified import pose_values
 from ..core.watchdog import Watchdog
 from .cartesian import CartesianTracker
 from .driver import Driver, Reading
+
+COMPLETION_S = 0.1  # a plan that ended so recently is carried through to its last step
 
 
 class Mode(Enum):
@@ -60,7 +63,7 @@ class ControlLoop:
         self._embodiment = embodiment
         self._space = space
         self._safety = safety
-        self._buffer = ChunkBuffer(space, safety.blend_s)
+        self._buffer = ChunkBuffer(space, safety.blend_s, safety.sensors.max_future_s)
         self._watchdog = Watchdog(safety.chunk_timeout_s)
         self._cartesian = None
         if space.names[0] in END_EFFECTOR:
@@ -78,13 +81,12 @@ class ControlLoop:
 
     def arm(self) -> None:
         """Make the robot ready and hold it where it is. Chunks from before are forgotten."""
-        self._driver.enable()
-        self._start_at(self._driver.read(), Mode.HOLDING, "armed")
+        self._ready("armed")
 
     def home(self) -> None:
         """Move to the home posture with the gripper open, then hold."""
-        self._driver.enable()
-        self._start_at(self._driver.read(), Mode.HOMING, "going home")
+        self._ready("going home")
+        self.mode = Mode.HOMING
 
     def disarm(self, reason: str) -> None:
         """Stop sending; the robot keeps its place by itself."""
@@ -111,7 +113,7 @@ class ControlLoop:
             raise GuardError(f"chunk refused: the controller is {self.mode.value} ({self.reason}); call controller/arm")
         chunk = check_chunk(chunk, self._space)
         current = self._slots()
-        check_first_step(chunk, self._space, current, self._first_step())
+        check_first_step(chunk, self._space, current, self._first_step(), now)
         values = chunk.values
         if self._embodiment.workspace is not None and self._cartesian is not None:
             values = clip_to_workspace(values, self._space, self._embodiment.workspace)
@@ -133,7 +135,7 @@ class ControlLoop:
         self._last_tick = steady
         try:
             return self._act(self._driver.read(), now, steady, dt)
-        except DriverError as error:
+        except HimoeError as error:
             self._fault(str(error))
             return Tick(None, None, None)
 
@@ -143,6 +145,7 @@ class ControlLoop:
         if self.mode in (Mode.DISARMED, Mode.FAULTED):
             return Tick(reading, None, None)
         command = self._limited(self._next(now, steady, dt), dt)
+        require_finite(command, "command")
         self._driver.send(command)
         self._command = command
         age = None
@@ -154,14 +157,18 @@ class ControlLoop:
         self._buffer.clear()
         self.mode, self.reason = Mode.FAULTED, reason
 
-    def _start_at(self, reading: Reading, mode: Mode, reason: str) -> None:
-        if reading.fault:
-            raise DriverError(f"the robot reports: {reading.fault}")
-        self._command = reading.positions.copy()
-        self._velocity = np.zeros_like(self._command)
+    def _ready(self, reason: str) -> None:
+        """Armed and coming to rest: from its motion if it is armed already, else from where the robot is."""
+        if self.mode in (Mode.DISARMED, Mode.FAULTED):
+            self._driver.enable()
+            reading = self._driver.read()
+            if reading.fault:
+                raise DriverError(f"the robot reports: {reading.fault}")
+            require_finite(reading.positions, "joint positions of the robot")
+            self._command = reading.positions.copy()
+            self._velocity = np.zeros_like(self._command)
         self._watchdog.reset()
-        self._hold_at(self._command, reason)
-        self.mode = mode
+        self._hold_at(self._stopping_place(), reason)
 
     def _next(self, now: float, steady: float, dt: float) -> Floats:
         """(N,) positions wanted at this tick, before the limits."""
@@ -175,9 +182,11 @@ class ControlLoop:
                 self._hold_at(self._stopping_place(), "the plan is stale and no fresh one came")
             elif (slots := self._buffer.target(now)) is not None:
                 self._goal = slots
-            else:  # a plan that has run out is completed
-                self._buffer.clear()
+            elif (final := self._buffer.completion(now, COMPLETION_S)) is not None:
+                self._goal = final
                 self.mode, self.reason = Mode.HOLDING, "the plan has ended and no fresh one came"
+            else:
+                self._hold_at(self._stopping_place(), "the clock jumped out of the plan")
         if self._goal is not None:
             return self._toward(self._goal, dt)
         return self._approach(self._place, np.inf, dt)

@@ -12,6 +12,8 @@ from .errors import GuardError
 from .observation import ActionChunk, Floats
 from .unified import wrap_angle
 
+LARGEST_VALUE = 100.0  # no slot of any robot of ours is anywhere near
+
 
 def require_finite(values: Floats, what: str) -> None:
     """Raise GuardError naming the first value that is NaN or infinite."""
@@ -34,30 +36,40 @@ def check_chunk(chunk: ActionChunk, space: ActionSpace) -> ActionChunk:
             f"got {list(chunk.names)}"
         )
     steps = len(chunk.times)
-    if steps == 0 or chunk.values.shape != (steps, len(space.names)):
-        raise GuardError(f"chunk values must be ({steps or 'T > 0'}, {len(space.names)}), got {chunk.values.shape}")
+    if steps == 0 or chunk.times.shape != (steps,) or chunk.values.shape != (steps, len(space.names)):
+        raise GuardError(
+            f"chunk values must be (T > 0, {len(space.names)}) and times (T,); "
+            f"got {chunk.values.shape} and {chunk.times.shape}"
+        )
     require_finite(chunk.values, "chunk values")
     require_finite(chunk.times, "chunk times")
+    largest = float(np.abs(chunk.values).max())
+    if largest > LARGEST_VALUE:
+        raise GuardError(f"chunk values must lie within +-{LARGEST_VALUE:g} (m, rad, opening), got {largest:g}")
     if chunk.times[0] <= 0 or np.any(np.diff(chunk.times) <= 0):
         raise GuardError(f"chunk times must start above 0 and increase, got {chunk.times.tolist()}")
     order = [chunk.names.index(name) for name in space.names]
-    return ActionChunk(chunk.stamp, space.names, chunk.values[:, order], chunk.times)
+    return ActionChunk(chunk.stamp, space.names, chunk.values[:, order], chunk.times.copy())
 
 
-def check_first_step(chunk: ActionChunk, space: ActionSpace, current: Floats, max_step: Floats) -> None:
-    """Refuse a plan that starts far away from where the robot is.
+def check_first_step(chunk: ActionChunk, space: ActionSpace, current: Floats, max_step: Floats, now: float) -> None:
+    """Refuse a plan whose first step still to come is far away from where the robot is.
 
     Args:
         chunk: in the order of `space.names`.
         current: (N,) where the robot is.
         max_step: (N,) largest distance allowed for each slot, m, rad or opening.
+        now: s, the clock of `chunk.stamp`.
     """
-    step = chunk.values[0] - current
+    future = chunk.values[chunk.stamp + chunk.times > now]
+    if len(future) == 0:
+        return  # ChunkBuffer.accept refuses it as late
+    step = future[0] - current
     step[space.angular] = wrap_angle(step[space.angular])
     far = [
         f"{name} {value:+.3f} (allowed {limit:.3f})"
         for name, value, limit in zip(space.names, step, max_step, strict=True)
-        if abs(value) > limit
+        if not abs(value) <= limit
     ]
     if far:
         raise GuardError(f"first step of the chunk is too far from the robot: {', '.join(far)}")
@@ -87,12 +99,11 @@ def approach(target: Floats, last: Floats, arm: Arm, max_velocity: float, dt: fl
     Returns:
         (J,) rad; `limit_step` still has to bound the acceleration.
     """
-    a = arm.max_acceleration
+    require_finite(target, "joint target")
     distance = np.clip(target, arm.bounds.lower, arm.bounds.upper) - last
-    # The largest speed that still stops within the distance when slowed down by a dt every dt.
-    stopping = np.sqrt(2 * a * np.abs(distance) + (a * dt / 2) ** 2) - a * dt / 2
-    speed = np.minimum(np.minimum(np.abs(distance) / dt, stopping), max_velocity)
-    return last + np.sign(distance) * speed * dt
+    speed = np.minimum(_braking_speed(np.abs(distance), arm.max_acceleration, dt), max_velocity)
+    step: Floats = np.sign(distance) * np.minimum(speed * dt, np.abs(distance))
+    return last + step
 
 
 def limit_step(target: Floats, last: Floats, velocity: Floats, arm: Arm, dt: float) -> Floats:
@@ -111,12 +122,16 @@ def limit_step(target: Floats, last: Floats, velocity: Floats, arm: Arm, dt: flo
     Raises:
         GuardError: a value is not finite. Nothing may be sent then.
     """
-    require_finite(target, "joint target")
-    # All joints are scaled alike: the path stays straight, and a mixture of two velocities that keep the
-    # tool's speed limit keeps it too.
-    wanted = _scaled((target - last) / dt, arm.max_velocity)
-    change = _scaled(wanted - velocity, arm.max_acceleration * dt)
-    return np.clip(last + (velocity + change) * dt, arm.bounds.lower, arm.bounds.upper)
+    for values, what in ((target, "joint target"), (last, "last command"), (velocity, "commanded velocity")):
+        require_finite(values, what)
+    a, lower, upper = arm.max_acceleration, arm.bounds.lower, arm.bounds.upper
+    # Going the straight way more slowly, where one joint would be too fast.
+    wanted = (target - last) / dt
+    wanted = wanted * min(1.0, arm.max_velocity / max(float(np.abs(wanted).max()), 1e-12))
+    new = np.clip(wanted, velocity - a * dt, velocity + a * dt)
+    # Near a position limit no faster than still stops there.
+    new = np.clip(new, -_braking_speed(last - lower, a, dt), _braking_speed(upper - last, a, dt))
+    return np.clip(last + new * dt, np.minimum(lower, last), np.maximum(upper, last))
 
 
 def limit_tool_speed(target: Floats, last: Floats, arm: Arm, max_speed: float, dt: float) -> Floats:
@@ -125,6 +140,6 @@ def limit_tool_speed(target: Floats, last: Floats, arm: Arm, max_speed: float, d
     return last + (target - last) * min(1.0, max_speed * dt / max(travelled, 1e-12))
 
 
-def _scaled(values: Floats, largest: float) -> Floats:
-    """The same direction, no component above `largest`."""
-    return values * min(1.0, largest / max(float(np.abs(values).max()), 1e-12))
+def _braking_speed(distance: Floats, acceleration: float, dt: float) -> Floats:
+    """The largest speed from which a stop within `distance` is possible, slowing down by a dt every dt or sooner."""
+    return np.sqrt(2 * acceleration * np.maximum(distance, 0.0) + (acceleration * dt) ** 2) - acceleration * dt

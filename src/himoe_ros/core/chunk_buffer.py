@@ -30,17 +30,18 @@ class _Plan:
 class ChunkBuffer:
     """Turns overlapping chunks into one continuous target."""
 
-    def __init__(self, space: ActionSpace, blend: float = 0.1) -> None:
+    def __init__(self, space: ActionSpace, blend: float, max_future: float) -> None:
         """
         Args:
             space: action space the chunks are in; its angular slots are interpolated without wraps.
-            blend: s, over which an old plan fades into a new one.
+            blend: s, over which the difference between an old plan and a new one fades, > 0.
+            max_future: s, a chunk's stamp may lie ahead of the clock.
         """
         self._space = space
         self._blend = blend
-        self._new: _Plan | None = None
-        self._old: _Plan | None = None
-        self._spliced_at = 0.0
+        self._max_future = max_future
+        self._plan: _Plan | None = None
+        self._offset = np.zeros(len(space.names))
         self._stamp = -np.inf
 
     def accept(self, chunk: ActionChunk, current: Floats, now: float) -> int:
@@ -55,37 +56,43 @@ class ChunkBuffer:
             Number of steps that were already past, and were dropped.
 
         Raises:
-            GuardError: every step is past, or a newer observation's chunk was accepted before.
+            GuardError: every step is past, the stamp lies in the future, or a newer observation's chunk
+                was accepted before.
         """
+        if not chunk.stamp <= now + self._max_future:
+            raise GuardError(f"chunk stamp {chunk.stamp} lies ahead of the clock, {now:.3f} s; check clocks")
+        if self._stamp > now + self._max_future:  # the clock has jumped back
+            self._stamp = -np.inf
         if chunk.stamp <= self._stamp:
             raise GuardError(f"chunk from {chunk.stamp:.3f} s is not newer than the last one from {self._stamp:.3f} s")
         times = chunk.stamp + chunk.times
         past = int(np.searchsorted(times, now, side="right"))
         if past == len(times):
             raise GuardError(f"chunk is late: its last step was due {now - times[-1]:.3f} s ago")
+        before = self.target(now)
         values = np.vstack([current, chunk.values[past:]])
         values[:, self._space.angular] = np.unwrap(values[:, self._space.angular], axis=0)
-        self._old = self._new if self._active(now) else None
-        self._new = _Plan(np.concatenate([[now], times[past:]]), values)
-        self._spliced_at = now
+        self._offset = np.zeros_like(current) if before is None else before - current
+        self._offset[self._space.angular] = wrap_angle(self._offset[self._space.angular])
+        self._plan = _Plan(np.concatenate([[now], times[past:]]), values)
         self._stamp = chunk.stamp
         return past
 
     def target(self, now: float) -> Floats | None:
-        """(N,) target at `now` in the order of `space.names`, or None when the plan is exhausted."""
-        if self._new is None or not self._active(now):
+        """(N,) target at `now` in the order of `space.names`; None before and after the plan."""
+        if self._plan is None or not self._plan.times[0] <= now <= self._plan.times[-1]:
             return None
-        target = self._new.at(now)
-        share = (now - self._spliced_at) / self._blend if self._blend > 0 else 1.0
-        if self._old is not None and share < 1.0:
-            step = target - self._old.at(now)
-            step[self._space.angular] = wrap_angle(step[self._space.angular])
-            target = target - (1.0 - share) * step
+        share = min(1.0, (now - self._plan.times[0]) / self._blend)
+        target: Floats = self._plan.at(now) + (1.0 - share) * self._offset
         return target
+
+    def completion(self, now: float, grace: float) -> Floats | None:
+        """(N,) the plan's last target, if the plan ended within the last `grace` s; None otherwise."""
+        if self._plan is None or not 0.0 <= now - self._plan.times[-1] <= grace:
+            return None
+        final: Floats = self._plan.values[-1].copy()
+        return final
 
     def clear(self) -> None:
         """Drop the plan, as after a stop. Chunks from before stay refused."""
-        self._new = self._old = None
-
-    def _active(self, now: float) -> bool:
-        return self._new is not None and now <= self._new.times[-1]
+        self._plan = None

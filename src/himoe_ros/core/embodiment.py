@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import yaml
 
 from .errors import ConfigError
 from .kinematics import JointBounds, SerialChain, rpy_to_matrix
 from .observation import Floats
+from .reading import load_yaml, mapping, names, number, numbers, pairs, positive, text
 
 T = TypeVar("T")
 
 SLOTS = 24
 END_EFFECTOR = ("x", "y", "z", "roll", "pitch", "yaw")  # slots 0-5; the gripper follows in slot 6
+ARM_SLOTS = (8, 16)
+SLOTS_PER_ARM = 8
 ANGLES = frozenset(("roll", "pitch", "yaw"))
 
 
@@ -164,122 +166,122 @@ def load_embodiment(name: str, folder: Path) -> Embodiment:
     """Read `<folder>/<name>.yaml`; an unknown name lists the known ones."""
     known = {path.stem: path for path in folder.glob("*.yaml")}
     path = _entry(known, name, f"embodiment in {folder}")
-    return parse_embodiment(yaml.safe_load(path.read_text()), str(path))
+    return parse_embodiment(load_yaml(path), str(path))
 
 
-def parse_embodiment(data: Mapping[str, Any], where: str) -> Embodiment:
+def parse_embodiment(data: Any, where: str) -> Embodiment:
     """Build an Embodiment from parsed YAML.
 
     Args:
         data: the mapping; see config/embodiments/xarm7.yaml for every key with its unit.
         where: the file's name, for error messages.
     """
-    arms = tuple(_arm(name, d, f"{where}: arms.{name}") for name, d in _get(data, "arms", where).items())
-    cameras = tuple(
-        Camera(name, _get(d, "view", f"{where}: cameras.{name}"), _get(d, "topic", f"{where}: cameras.{name}"))
-        for name, d in _get(data, "cameras", where).items()
-    )
-    spaces = {
-        name: _action_space(name, d, arms, f"{where}: action_spaces.{name}")
-        for name, d in _get(data, "action_spaces", where).items()
-    }
-    box = data.get("workspace")
+    d = mapping(data, where, ("name", "driver", "arms", "action_spaces", "cameras"), ("workspace",))
+    arms = tuple(_arm(n, a, f"{where}: arms.{n}") for n, a in mapping(d["arms"], f"{where}: arms").items())
+    taken = [slot for arm in arms for slot in range(arm.first_slot, arm.first_slot + len(arm.joints) + 1)]
+    called = [n for arm in arms for n in (*arm.joints, arm.gripper.joint)]
+    if len(set(taken)) != len(taken) or len(set(called)) != len(called):
+        raise ConfigError(f"{where}: arms must differ in their slots and joint names, got {taken} and {called}")
+    cameras = mapping(d["cameras"], f"{where}: cameras")
+    spaces = mapping(d["action_spaces"], f"{where}: action_spaces")
     return Embodiment(
-        name=_get(data, "name", where),
-        driver=_get(data, "driver", where),
+        name=text(d["name"], f"{where}: name"),
+        driver=text(d["driver"], f"{where}: driver"),
         arms=arms,
-        cameras=cameras,
-        action_spaces=spaces,
-        workspace=None if box is None else _workspace(box, f"{where}: workspace"),
+        cameras=tuple(_camera(n, c, f"{where}: cameras.{n}") for n, c in cameras.items()),
+        action_spaces={n: _action_space(n, s, arms, f"{where}: action_spaces.{n}") for n, s in spaces.items()},
+        workspace=_workspace(d["workspace"], f"{where}: workspace") if "workspace" in d else None,
     )
 
 
-def _arm(name: str, d: Mapping[str, Any], where: str) -> Arm:
-    joints = tuple(_get(d, "joints", where))
-    limits = np.asarray(_get(d, "position_limits_rad", where), dtype=float)
-    home = np.asarray(_get(d, "home_rad", where), dtype=float)
-    n = len(joints)
-    if len(set(joints)) != n:
-        raise ConfigError(f"{where}: joints must all differ, got {list(joints)}")
-    if limits.shape != (n, 2) or not np.all(limits[:, 0] < limits[:, 1]):
-        raise ConfigError(f"{where}: position_limits_rad must be {n} pairs [lower, upper], one for each joint")
-    if home.shape != (n,) or np.any(home < limits[:, 0]) or np.any(home > limits[:, 1]):
-        raise ConfigError(f"{where}: home_rad must be {n} values within position_limits_rad, got {home.tolist()}")
-    grip = Gripper(**_get(d, "gripper", where))
-    if grip.open == grip.closed:
-        raise ConfigError(f"{where}: gripper.open and gripper.closed must differ, both are {grip.open}")
-    chain, reference = None, np.eye(3)
-    if "kinematics" in d:
-        k = d["kinematics"]
-        tool = np.eye(4)
-        tool[:3, 3] = _get(k, "tool_m", f"{where}.kinematics")
-        chain = SerialChain(np.asarray(_get(k, "modified_dh", f"{where}.kinematics"), dtype=float), tool)
-        reference = rpy_to_matrix(*_get(k, "reference_rpy_rad", f"{where}.kinematics"))
+def _camera(name: str, data: Any, where: str) -> Camera:
+    d = mapping(data, where, ("view", "topic"))
+    return Camera(name, text(d["view"], f"{where}.view"), text(d["topic"], f"{where}.topic"))
+
+
+def _arm(name: str, data: Any, where: str) -> Arm:
+    keys = ("first_slot", "joints", "position_limits_rad", "max_velocity_rad_s", "max_acceleration_rad_s2")
+    d = mapping(data, where, (*keys, "home_rad", "gripper"), ("kinematics",))
+    joints = names(d["joints"], f"{where}.joints")
+    lower, upper = pairs(d["position_limits_rad"], len(joints), f"{where}.position_limits_rad")
+    home = numbers(d["home_rad"], (len(joints),), f"{where}.home_rad")
+    if np.any(home < lower) or np.any(home > upper):
+        raise ConfigError(f"{where}.home_rad must lie within position_limits_rad, got {home.tolist()}")
+    first_slot = d["first_slot"]
+    if first_slot not in ARM_SLOTS or len(joints) >= SLOTS_PER_ARM:
+        raise ConfigError(
+            f"{where}: an arm has fewer than {SLOTS_PER_ARM} joints and its first_slot is one of {list(ARM_SLOTS)}; "
+            f"got {len(joints)} joints from slot {first_slot!r}"
+        )
+    chain, reference = (
+        _kinematics(d["kinematics"], len(joints), f"{where}.kinematics") if "kinematics" in d else (None, np.eye(3))
+    )
     return Arm(
         name=name,
         joints=joints,
-        first_slot=_get(d, "first_slot", where),
-        bounds=JointBounds(limits[:, 0], limits[:, 1], home),
-        max_velocity=_positive(d, "max_velocity_rad_s", where),
-        max_acceleration=_positive(d, "max_acceleration_rad_s2", where),
-        gripper=grip,
+        first_slot=first_slot,
+        bounds=JointBounds(lower, upper, home),
+        max_velocity=positive(d["max_velocity_rad_s"], f"{where}.max_velocity_rad_s"),
+        max_acceleration=positive(d["max_acceleration_rad_s2"], f"{where}.max_acceleration_rad_s2"),
+        gripper=_gripper(d["gripper"], f"{where}.gripper"),
         chain=chain,
         reference=reference,
     )
 
 
-def _workspace(d: Mapping[str, Any], where: str) -> Workspace:
-    box = np.array([_get(d, key, where) for key in ("x_m", "y_m", "z_m")], dtype=float)
-    if box.shape != (3, 2) or not np.all(box[:, 0] < box[:, 1]):
-        raise ConfigError(f"{where}: x_m, y_m and z_m must be pairs [lower, upper], got {box.tolist()}")
-    return Workspace(
-        box[:, 0],
-        box[:, 1],
-        max_tilt=_positive(d, "max_tilt_rad", where),
-        max_speed=_positive(d, "max_speed_m_s", where),
-        max_acceleration=_positive(d, "max_acceleration_m_s2", where),
-        max_rotation=_positive(d, "max_rotation_rad_s", where),
-        max_rotation_acceleration=_positive(d, "max_rotation_acceleration_rad_s2", where),
-        max_tool_speed=_positive(d, "max_tool_speed_m_s", where),
-    )
+def _gripper(data: Any, where: str) -> Gripper:
+    d = mapping(data, where, ("name", "joint", "open", "closed"))
+    opened, closed = number(d["open"], f"{where}.open"), number(d["closed"], f"{where}.closed")
+    if opened == closed:
+        raise ConfigError(f"{where}: open and closed must differ, both are {opened}")
+    return Gripper(text(d["name"], f"{where}.name"), text(d["joint"], f"{where}.joint"), opened, closed)
 
 
-def _action_space(name: str, d: Mapping[str, Any], arms: tuple[Arm, ...], where: str) -> ActionSpace:
-    delta = set(d.get("delta", ()))
-    wanted = delta | set(d.get("absolute", ()))
-    table = dict(enumerate(END_EFFECTOR)) if name == "end_effector" else {}
-    for arm in arms:
-        if name == "end_effector":
-            table[len(END_EFFECTOR)] = arm.gripper.name
-        else:
-            table.update(enumerate((*arm.joints, arm.gripper.name), start=arm.first_slot))
-    known = set(table.values())
-    if not wanted or wanted - known:
-        raise ConfigError(f"{where}: delta and absolute must name slots among {sorted(known)}, got {sorted(wanted)}")
-    used = sorted((slot, slot_name) for slot, slot_name in table.items() if slot_name in wanted)
-    names = tuple(slot_name for _, slot_name in used)
+def _kinematics(data: Any, joints: int, where: str) -> tuple[SerialChain, Floats]:
+    d = mapping(data, where, ("modified_dh", "tool_m", "reference_rpy_rad"))
+    tool = np.eye(4)
+    tool[:3, 3] = numbers(d["tool_m"], (3,), f"{where}.tool_m")
+    chain = SerialChain(numbers(d["modified_dh"], (joints, 4), f"{where}.modified_dh"), tool)
+    return chain, rpy_to_matrix(*numbers(d["reference_rpy_rad"], (3,), f"{where}.reference_rpy_rad").tolist())
+
+
+def _workspace(data: Any, where: str) -> Workspace:
+    limits = {
+        "max_tilt": "max_tilt_rad",
+        "max_speed": "max_speed_m_s",
+        "max_acceleration": "max_acceleration_m_s2",
+        "max_rotation": "max_rotation_rad_s",
+        "max_rotation_acceleration": "max_rotation_acceleration_rad_s2",
+        "max_tool_speed": "max_tool_speed_m_s",
+    }
+    d = mapping(data, where, ("x_m", "y_m", "z_m", *limits.values()))
+    lower, upper = pairs([d["x_m"], d["y_m"], d["z_m"]], 3, f"{where}: x_m, y_m, z_m")
+    return Workspace(lower, upper, **{field: positive(d[key], f"{where}.{key}") for field, key in limits.items()})
+
+
+def _action_space(name: str, data: Any, arms: tuple[Arm, ...], where: str) -> ActionSpace:
+    d = mapping(data, where, ("rate_hz", "delta", "absolute"))
+    if name == "end_effector":
+        if len(arms) != 1 or arms[0].chain is None:
+            raise ConfigError(f"{where}: end_effector needs one arm with kinematics, there are {len(arms)} arms")
+        table = dict(enumerate((*END_EFFECTOR, arms[0].gripper.name)))
+    else:
+        table = {s: n for arm in arms for s, n in enumerate((*arm.joints, arm.gripper.name), start=arm.first_slot)}
+    delta, absolute = names(d["delta"], f"{where}.delta"), names(d["absolute"], f"{where}.absolute")
+    if sorted((*delta, *absolute)) != sorted(table.values()):
+        raise ConfigError(
+            f"{where}: delta and absolute together must name each of {list(table.values())} once, "
+            f"got {[*delta, *absolute]}"
+        )
+    used = tuple(table.values())
     return ActionSpace(
         name=name,
-        names=names,
-        slots=np.array([slot for slot, _ in used]),
-        delta=np.array([n in delta for n in names]),
-        angular=np.array([n in ANGLES for n in names]),
-        rate_hz=_positive(d, "rate_hz", where),
+        names=used,
+        slots=np.array(list(table)),
+        delta=np.array([n in delta for n in used]),
+        angular=np.array([n in ANGLES for n in used]),
+        rate_hz=positive(d["rate_hz"], f"{where}.rate_hz"),
     )
-
-
-def _get(d: Mapping[str, Any], key: str, where: str) -> Any:
-    if not isinstance(d, Mapping) or key not in d:
-        have = sorted(d) if isinstance(d, Mapping) else type(d).__name__
-        raise ConfigError(f"{where}: key '{key}' is missing; it has {have}")
-    return d[key]
-
-
-def _positive(d: Mapping[str, Any], key: str, where: str) -> float:
-    value = _get(d, key, where)
-    if not isinstance(value, int | float) or not value > 0:
-        raise ConfigError(f"{where}: {key} must be a number > 0, got {value!r}")
-    return float(value)
 
 
 def _entry(known: Mapping[str, T], name: str, what: str) -> T:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from .errors import ConfigError
+from .reading import count, load_yaml, mapping, positive
 from .synchronizer import SyncLimits
 
 
@@ -26,21 +23,14 @@ class SafetyLimits:
 
 
 def load_safety(path: Path) -> SafetyLimits:
-    """Read and check the file: every key is there, none is unknown, all are numbers > 0."""
-    data = dict(yaml.safe_load(path.read_text()))
-    sensors = data.get("sensors", {})
-    _check(sensors, SyncLimits, f"{path}: sensors")
-    _check({**data, "sensors": 1}, SafetyLimits, str(path))
-    return SafetyLimits(**{**data, "sensors": SyncLimits(**sensors)})
-
-
-def _check(data: dict[str, Any], cls: type, where: str) -> None:
-    names = {f.name for f in fields(cls)}
-    if set(data) != names:
-        raise ConfigError(
-            f"{where}: expected the keys {sorted(names)}; missing {sorted(names - set(data))}, "
-            f"unknown {sorted(set(data) - names)}"
-        )
-    bad = {k: v for k, v in data.items() if not isinstance(v, int | float) or not v > 0}
-    if bad:
-        raise ConfigError(f"{where}: expected numbers > 0, got {bad}")
+    """Read and check the file: every key is there, none is unknown, every value is a limit > 0."""
+    data = mapping(load_yaml(path), str(path), [f.name for f in fields(SafetyLimits)])
+    where = f"{path}: sensors"
+    sensors = mapping(data.pop("sensors"), where, [f.name for f in fields(SyncLimits)])
+    frozen_after = count(sensors.pop("frozen_after"), f"{where}.frozen_after", least=2)
+    return SafetyLimits(
+        **{key: positive(value, f"{path}: {key}") for key, value in data.items()},
+        sensors=SyncLimits(
+            **{key: positive(value, f"{where}.{key}") for key, value in sensors.items()}, frozen_after=frozen_after
+        ),
+    )

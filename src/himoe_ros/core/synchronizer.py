@@ -25,7 +25,7 @@ class SyncLimits:
     """When sensor data may become an observation.
 
     Attributes:
-        max_age_s: of the reference image when an observation is asked for.
+        max_age_s: of the oldest part of an observation when it is asked for.
         max_skew_s: between the reference image and any other stream.
         max_future_s: how far a stamp may lie ahead of the clock.
         frozen_after: identical images in a row that mean a frozen camera.
@@ -48,7 +48,7 @@ class Stream(Generic[T]):
 
     def push(self, stamp: float, value: T, now: float, max_future: float) -> None:
         """Insert in order; a zero, future, duplicate or outdated stamp is refused by name."""
-        if stamp <= 0.0:
+        if not stamp > 0.0:
             raise ObservationError(f"{self.name}: header.stamp must be set, got {stamp}")
         if stamp > now + max_future:
             raise ObservationError(f"{self.name}: stamp lies {stamp - now:.3f} s in the future; check clocks")
@@ -100,19 +100,23 @@ class Synchronizer:
         last = stream.values[stream.stamps[-1]] if stream.stamps else None
         if last is not None and last.shape != image.shape:
             raise ObservationError(f"{stream.name}: image size changed from {last.shape[:2]} to {image.shape[:2]}")
-        stream.push(stamp, image, now, self.limits.max_future_s)
-        same = last is not None and np.array_equal(last, image)
-        self._same[camera] = self._same[camera] + 1 if same else 0
+        newest = not stream.stamps or stamp > stream.stamps[-1]
+        still = image.view()
+        still.setflags(write=False)
+        stream.push(stamp, still, now, self.limits.max_future_s)
+        if newest:
+            same = last is not None and np.array_equal(last, image)
+            self._same[camera] = self._same[camera] + 1 if same else 0
 
     def push_joints(self, stamp: float, positions: dict[str, float], now: float) -> None:
         """Add joint positions by name, rad or m (see unified.named_positions)."""
         self._follow_clock(now)
-        self.joints.push(stamp, positions, now, self.limits.max_future_s)
+        self.joints.push(stamp, dict(positions), now, self.limits.max_future_s)
 
     def push_eef(self, stamp: float, pose: Floats, now: float) -> None:
         """Add a (4, 4) tool pose in the base frame, m."""
         self._follow_clock(now)
-        self.eef.push(stamp, pose, now, self.limits.max_future_s)
+        self.eef.push(stamp, pose.copy(), now, self.limits.max_future_s)
 
     def observation(self, now: float, instruction: str) -> Observation:
         """The newest moment at which every stream has a value close enough.
@@ -130,12 +134,9 @@ class Synchronizer:
         if frozen:
             raise ObservationError(f"camera frozen: {', '.join(frozen)} sent {self.limits.frozen_after} equal images")
         stamp = self._latest_common(reference, others)
-        if now - stamp > self.limits.max_age_s:
-            late = min(streams, key=lambda s: s.stamps[-1])
-            raise ObservationError(
-                f"{late.name} is too old: newest usable observation is {now - stamp:.3f} s old, "
-                f"allowed {self.limits.max_age_s} s"
-            )
+        oldest, late = min((stream.nearest(stamp)[0], stream.name) for stream in streams)
+        if now - oldest > self.limits.max_age_s:
+            raise ObservationError(f"{late} is {now - oldest:.3f} s old, allowed {self.limits.max_age_s} s")
         images = {name: stream.nearest(stamp)[1] for name, stream in self.images.items()}
         eef = self.eef.nearest(stamp)[1] if self.needs_eef else None
         return Observation(stamp, images, RobotState(self.joints.nearest(stamp)[1], eef), instruction)
@@ -160,6 +161,7 @@ class Synchronizer:
         )
 
     def _follow_clock(self, now: float) -> None:
-        if now < self._now - self.limits.max_age_s:
+        if now < self._now - self.limits.max_future_s:
             self.clear()
-        self._now = now
+            self._now = now
+        self._now = max(self._now, now)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+from .errors import ConfigError
+
 
 class Watchdog:
     """Expires when nothing fresh arrived for `timeout` seconds of a steady clock."""
@@ -10,7 +14,12 @@ class Watchdog:
         """
         Args:
             timeout: s, > 0.
+
+        Raises:
+            ConfigError: a timeout that would never, or always, expire.
         """
+        if not 0 < timeout < math.inf:
+            raise ConfigError(f"a watchdog needs a finite timeout > 0 s, got {timeout}")
         self._timeout = timeout
         self._fed_at: float | None = None
 
