@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -39,12 +41,20 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = _command(commands, "demo", _demo, "run simulated trials of the xArm7 and write results and a video")
     _add(demo, (*ARGUMENTS, *TRIAL_ARGUMENTS))
+    _add_json(demo)
     _add_common(demo)
+
+    picture = _command(commands, "picture", _picture, "render the simulated workplace to a PNG file")
+    picture.add_argument("out", type=Path, help="file to write")
+    picture.add_argument("--camera", default="overview", help="base, left_wrist or overview")
+    picture.add_argument("--seed", type=int, default=3, help="of the objects' places")
+    picture.add_argument("--width", type=int, default=960, help="px")
+    picture.add_argument("--height", type=int, default=720, help="px")
 
     bench = commands.add_parser("bench", help="measure this machine").add_subparsers(required=True, metavar="WHAT")
     graph_bench = _command(bench, "graph", _bench_graph, "rates, delivery and latency of the running graph")
     graph_bench.add_argument("--seconds", type=float, default=60.0, help="length of each measurement, s")
-    graph_bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    _add_json(graph_bench)
     return parser
 
 
@@ -68,6 +78,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", default="warn", choices=("debug", "info", "warn", "error"), help="of every node")
 
 
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
+
+
 def _values(options: argparse.Namespace, arguments: Sequence[Argument]) -> dict[str, object]:
     return {a.name: getattr(options, a.name) for a in arguments}
 
@@ -85,8 +99,21 @@ def _demo(options: argparse.Namespace) -> int:
         "The weights are UNTRAINED (random): the arm moves safely but without a plan, and no trial should succeed.",
         flush=True,
     )
-    logs = Path(options.out) / "logs"
-    return run_graph(specs, options.namespace, options.log_level, options.params_file, logs, foreground="trials")
+    out = Path(options.out)
+    code = run_graph(
+        specs, options.namespace, options.log_level, options.params_file, logs=out / "logs", foreground="trials"
+    )
+    if options.json and code == 0:
+        shutil.copy(out / "results.json", options.json)
+    return code
+
+
+def _picture(options: argparse.Namespace) -> int:
+    os.environ.setdefault("MUJOCO_GL", "egl")
+    from .sim.picture import save_picture  # noqa: PLC0415 - MuJoCo reads MUJOCO_GL when imported
+
+    save_picture(options.out, options.camera, options.seed, options.width, options.height)
+    return 0
 
 
 def _bench_graph(options: argparse.Namespace) -> int:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import av
 import pytest
 from graph import end, himoe, nodes_alive, shared_memory
+
+from himoe_ros.bringup import graph
+from himoe_ros.runner import run_graph
 
 
 @pytest.mark.parametrize("moment", [0.4, 2.0, 8.0])
@@ -39,12 +47,15 @@ def test_a_killed_runner_takes_its_nodes_along():
 
 
 def test_the_demo_ends_with_table_results_and_video(tmp_path):
-    process = himoe("demo", "--trials", "1", "--time-limit-s", "3", "--out", str(tmp_path))
+    process = himoe(
+        "demo", "--trials", "1", "--time-limit-s", "3", "--out", str(tmp_path), "--json", str(tmp_path / "copy.json")
+    )
     output, _ = process.communicate(timeout=90)
     assert process.returncode == 0, output
     assert "UNTRAINED" in output.splitlines()[1]
     assert "in simulation: pick 0/1, place 0/1" in output
     results = json.loads((tmp_path / "results.json").read_text())
+    assert results == json.loads((tmp_path / "copy.json").read_text())
     assert results["simulated"]
     assert "UNTRAINED" in results["policy"]
     (trial,) = results["trials"]
@@ -79,6 +90,41 @@ def test_bad_input_is_one_clear_error_and_a_code(arguments, message):
     assert "Traceback" not in output
     assert re.search(message, output), output
     assert not nodes_alive()
+
+
+def test_a_missing_camera_is_named_with_its_topic(tmp_path):
+    specs = graph("xarm7", {"out": str(tmp_path)}, trials=True)
+    kept = [s for s in specs if s.executable != "sim_cameras"]
+    trials = replace(kept[-1], parameters={**kept[-1].parameters, "ready_within_s": 6.0})
+    begin = time.monotonic()
+    code = run_graph([*kept[:-1], trials], logs=tmp_path / "logs", foreground="nothing")
+    assert code == 2
+    assert time.monotonic() - begin < 40
+    told = (tmp_path / "logs" / "trials.log").read_text()
+    assert "no image came on camera/base/image_raw within 6 s" in told
+    assert "/policy: nothing received yet from: camera 'base', camera 'left_wrist'" in told
+
+
+def test_a_drawing_library_that_cannot_be_loaded_is_told_with_the_cure():
+    process = himoe("up", "xarm7", env={**os.environ, "MUJOCO_GL": "crayons"})
+    output, _ = process.communicate(timeout=40)
+    assert process.returncode not in (0, None)
+    assert "apt-get install libegl1 libosmesa6 libgl1" in output
+    assert "Traceback" not in output
+
+
+def test_make_says_which_python_it_needs(tmp_path):
+    old = tmp_path / "python3.9"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2 && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    root = Path(__file__).parents[2]
+    shutil.copy(root / "Makefile", tmp_path)
+    (tmp_path / "setup.py").touch()
+    (tmp_path / "constraints.txt").touch()
+    done = subprocess.run(["make", "demo", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "expected Python 3.11, got Python 3.9.2" in done.stderr + done.stdout
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_a_busy_port_is_told_with_address_and_port():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
 from graph import end, himoe, watcher
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float32MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
@@ -126,6 +126,30 @@ def test_after_a_stop_nothing_is_sent_until_armed_again(graph):
     graph.wait(lambda: "stopped by an operator" in controller(graph)[0], 3.0)
     assert len(graph.commands) == sent
     assert graph.call("controller/arm").success
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (Image(width=4, height=4, encoding="32FC1", step=16, data=bytes(64)), "got '32FC1'"),
+        (Image(width=9, height=4, encoding="rgb8", step=27, data=bytes(108)), "size changed from (224, 224) to (4, 9)"),
+    ],
+)
+def test_an_image_of_another_size_or_encoding_is_dropped_and_the_policy_lives(graph, image, reason):
+    publisher = graph.node.create_publisher(Image, "camera/base/image_raw", 5)
+    image.header.stamp = graph.node.get_clock().now().to_msg()
+    graph.wait(lambda: publisher.get_subscription_count() > 0, 5.0)
+
+    def told() -> bool:
+        image.header.stamp = graph.node.get_clock().now().to_msg()
+        publisher.publish(image)
+        time.sleep(0.2)
+        return reason in graph.diagnostics["/policy"][0]
+
+    graph.wait(told, 10.0)
+    graph.node.destroy_publisher(publisher)
+    received = len(graph.unified)
+    graph.wait(lambda: len(graph.unified) > received, 5.0)
 
 
 def test_the_policy_drives_the_robot_once_it_has_an_instruction(graph):

@@ -51,7 +51,7 @@ class Trials(ManagedNode):
         self._images: dict[str, np.ndarray] = {}
         self._joints: dict[str, float] | None = None
         self._unified_at: float | None = None
-        self._mode = ""
+        self._mode, self._reason = "", ""
         self._judge: FruitToPlateJudge | None = None
         self._video: VideoWriter | None = None
         self._caption = ("", "")
@@ -133,8 +133,12 @@ class Trials(ManagedNode):
             time.sleep(0.1)
         self._judge = None
         print(f"\r{line}" if sys.stdout.isatty() else line, flush=True)
-        mistakes = {"wrong fruit": verdict.wrong_fruit, "wrong plate": verdict.wrong_plate}
-        note = ", ".join(text for text, made in mistakes.items() if made)
+        remarks = {
+            "wrong fruit": verdict.wrong_fruit,
+            "wrong plate": verdict.wrong_plate,
+            self._reason: ended == "fault",
+        }
+        note = ", ".join(text for text, true in remarks.items() if true)
         return TrialResult(index, asked.sentence, seed, stages, ended, elapsed, note)
 
     def _wait_until_ready(self) -> None:
@@ -203,7 +207,7 @@ class Trials(ManagedNode):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {v.key: v.value for v in status.values}
-            self._mode = values.get("mode", self._mode)
+            self._mode, self._reason = values.get("mode", self._mode), values.get("reason", self._reason)
             self._policy = values.get("policy", self._policy)
             if status.level == DiagnosticStatus.OK:
                 self._problems.pop(status.name, None)

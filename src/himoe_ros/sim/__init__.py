@@ -11,6 +11,6 @@ GL_HINT = (
 
 try:
     import mujoco as _mujoco  # noqa: F401
-except AttributeError as error:
-    # PyOpenGL looks a function up in the library it did not find.
+except (AttributeError, ImportError, RuntimeError) as error:
+    # A missing library is told in many ways, and a wrong MUJOCO_GL in another.
     raise SimulationError(f"MuJoCo cannot load the GL library it was told to use. {GL_HINT}") from error
