@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from himoe_ros.control.driver import Reading
 from himoe_ros.control.loop import ControlLoop, Mode
+from himoe_ros.core.chunk_buffer import ChunkBuffer
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.errors import DriverError, GuardError
 from himoe_ros.core.observation import ActionChunk
@@ -280,3 +283,152 @@ def test_joint_order_of_a_chunk_does_not_matter():
         sent = np.array(bench.driver.sent)
         wanted = sent if wanted is None else wanted
         assert np.array_equal(sent, wanted)
+
+
+class JumpyBench(Bench):
+    """A bench whose clock of stamps is `jump` s ahead of the steady one."""
+
+    jump = 0.0
+
+    def run(self, seconds: float) -> list:
+        ticks = []
+        for _ in range(round(seconds / DT)):
+            self.now += DT
+            ticks.append(self.loop.tick(self.now + self.jump, self.now))
+        return ticks
+
+    def accept(self, chunk: ActionChunk) -> None:
+        self.loop.accept(replace(chunk, stamp=chunk.stamp + self.jump), self.now + self.jump, self.now)
+
+
+def onward(bench: Bench) -> np.ndarray:
+    """One step of a plan: 2 cm sideways, or 0.06 rad in every joint."""
+    sideways = [0, 0.02, 0, 0, 0, 0, 0]
+    return np.array(sideways if bench.space.name == "end_effector" else [0.06] * 7 + [0])
+
+
+def moving(space: str) -> Bench:
+    """A robot in the middle of a plan, at speed."""
+    bench = JumpyBench(XARM7, space)
+    bench.loop.arm()
+    bench.run(0.05)
+    bench.accept(bench.chunk(onward(bench)))
+    bench.run(0.45)
+    assert np.abs(np.diff(bench.driver.sent[-2:], axis=0)).max() > 1e-3
+    return bench
+
+
+def assert_limits_kept(bench: Bench) -> None:
+    """Of position, velocity and acceleration, from the first command to the last."""
+    arm, positions = XARM7.arms[0], np.array(bench.driver.sent)[:, :7]
+    velocity = np.diff(positions, axis=0) / DT
+    acceleration = np.diff(velocity, axis=0) / DT
+    assert (positions >= arm.bounds.lower).all() and (positions <= arm.bounds.upper).all()
+    assert np.abs(velocity).max() <= arm.max_velocity + 1e-6
+    assert np.abs(acceleration).max() <= arm.max_acceleration + 1e-3
+
+
+@pytest.mark.parametrize("space", ["end_effector", "joints"])
+@pytest.mark.parametrize("jump", [-10.0, 10.0])
+def test_a_jump_of_the_clock_ends_in_a_soft_stop_and_new_plans_are_followed_afterwards(space, jump):
+    bench = moving(space)
+    place, bench.jump = bench.driver.positions.copy(), jump
+    bench.run(0.3)
+    assert (bench.loop.mode, bench.loop.reason) == (Mode.HOLDING, "the clock jumped out of the plan")
+    assert 1e-4 < np.abs(bench.driver.positions - place).max() < 0.05  # slowed down, neither frozen nor led away
+    np.testing.assert_allclose(bench.driver.sent[-1], bench.driver.sent[-10], atol=1e-6)
+    start = bench.here()
+    bench.accept(bench.chunk(onward(bench)))
+    bench.run(1.5)
+    np.testing.assert_allclose((bench.here() - start)[:6], 10 * onward(bench)[:6], atol=3e-3)
+    assert_limits_kept(bench)
+
+
+def test_a_frozen_clock_does_not_keep_a_plan_alive():
+    bench = moving("joints")
+    for _ in range(round((SAFETY.chunk_timeout_s + 0.3) / DT)):
+        bench.now += DT
+        bench.loop.tick(100.5, bench.now)
+    assert (bench.loop.mode, bench.loop.reason) == (Mode.HOLDING, "the plan is stale and no fresh one came")
+
+
+def spoil(bench: Bench, joint: int, value: float) -> None:
+    bench.driver.positions = np.where(np.arange(8) == joint, value, bench.driver.positions)
+
+
+NOT_FINITE = pytest.mark.parametrize(("joint", "value"), [(0, np.nan), (6, np.inf), (7, np.nan)])
+
+
+@NOT_FINITE
+def test_a_reading_that_is_not_finite_ends_in_faulted_and_nothing_is_sent(joint, value):
+    bench = moving("joints")
+    sent = len(bench.driver.sent)
+    spoil(bench, joint, value)
+    bench.run(0.1)
+    assert bench.loop.mode is Mode.FAULTED and "finite" in bench.loop.reason
+    assert len(bench.driver.sent) == sent
+
+
+@NOT_FINITE
+@pytest.mark.parametrize("begin", [ControlLoop.arm, ControlLoop.home])
+def test_a_robot_at_an_unknown_place_cannot_be_armed(begin, joint, value):
+    bench = Bench()
+    spoil(bench, joint, value)
+    with pytest.raises(GuardError, match="joint positions of the robot must be finite"):
+        begin(bench.loop)
+    bench.run(0.1)
+    assert bench.loop.mode is Mode.DISARMED and bench.driver.sent == []
+
+
+@pytest.mark.parametrize("space", ["end_effector", "joints"])
+@pytest.mark.parametrize("begin", [ControlLoop.arm, ControlLoop.home])
+def test_arming_or_homing_a_moving_robot_takes_over_its_motion(begin, space):
+    bench = moving(space)
+    place = bench.driver.positions.copy()
+    begin(bench.loop)
+    bench.run(4.0)
+    assert bench.loop.mode is Mode.HOLDING
+    assert_limits_kept(bench)
+    if begin is ControlLoop.home:
+        np.testing.assert_allclose(bench.driver.positions[:7], XARM7.arms[0].bounds.rest, atol=1e-3)
+    else:
+        assert 1e-4 < np.abs(bench.driver.positions - place).max() < 0.05
+
+
+@pytest.mark.parametrize("space", ["end_effector", "joints"])
+def test_a_refusal_of_the_guard_within_a_tick_ends_in_faulted(space, monkeypatch):
+    bench = moving(space)
+    sent = len(bench.driver.sent)
+    monkeypatch.setattr(ChunkBuffer, "target", lambda self, now: np.full(len(bench.space.names), np.nan))
+    bench.run(0.1)
+    assert bench.loop.mode is Mode.FAULTED and "finite" in bench.loop.reason
+    assert len(bench.driver.sent) == sent
+    bench.loop.arm()
+    bench.run(0.1)
+    assert bench.loop.mode is Mode.HOLDING and len(bench.driver.sent) == sent + 10
+
+
+def test_a_plan_that_outruns_the_robot_moves_it_no_further_after_its_end():
+    bench = Bench(XARM7, "joints")
+    bench.loop.arm()
+    plan = bench.chunk(np.zeros(8))
+    plan.values[1:, 0] = 3.0  # at 1 rad/s not reached within the plan's second
+    bench.accept(plan)
+    bench.run(1.0 + 0.1 + 0.2)  # the plan, the 100 ms of fault 11, and slowing down
+    place = bench.driver.positions.copy()
+    bench.run(1.0)
+    np.testing.assert_allclose(bench.driver.positions, place, atol=1e-3)
+
+
+def test_the_tool_keeps_its_speed_limit_whatever_is_planned_in_joints():
+    rng = np.random.default_rng(38)
+    bench = Bench(XARM7, "joints")
+    bench.loop.arm()
+    for _ in range(60):
+        wild = bench.chunk(np.zeros(8))
+        wild.values[:, :7] += rng.choice([-1, 1], 7) * np.linspace(0.5, 2.0, 10)[:, None]
+        bench.accept(wild)
+        bench.run(rng.choice([0.1, 0.2, 0.4]))
+    tool = np.array([XARM7.arms[0].forward(p[:7])[:3, 3] for p in bench.driver.sent])
+    speed = np.linalg.norm(np.diff(tool, axis=0), axis=1) / DT
+    assert speed.max() <= 1.02 * XARM7.workspace.max_tool_speed

@@ -27,7 +27,7 @@ from ..core.watchdog import Watchdog
 from .cartesian import CartesianTracker
 from .driver import Driver, Reading
 
-COMPLETION_S = 0.1  # a plan that ended so recently is carried through to its last step
+COMPLETION_S = 0.1  # for so long after its end a plan is carried through to its last step
 
 
 class Mode(Enum):
@@ -73,7 +73,8 @@ class ControlLoop:
         self._command = np.zeros(len(embodiment.joint_names))
         self._velocity = np.zeros_like(self._command)
         self._place = self._command  # where to be while holding ...
-        self._goal: Floats | None = None  # ... unless there is one in the order of the action space
+        self._goal: Floats | None = None  # ... unless there is one in the order of the action space,
+        self._goal_until = np.inf  # s of the steady clock, to be reached by then
         self._last_tick: float | None = None
         self._waiting_stamp: float | None = None
         self.mode = Mode.DISARMED
@@ -144,6 +145,7 @@ class ControlLoop:
             self._fault(reading.fault)
         if self.mode in (Mode.DISARMED, Mode.FAULTED):
             return Tick(reading, None, None)
+        require_finite(reading.positions, "joint positions of the robot")
         command = self._limited(self._next(now, steady, dt), dt)
         require_finite(command, "command")
         self._driver.send(command)
@@ -183,10 +185,12 @@ class ControlLoop:
             elif (slots := self._buffer.target(now)) is not None:
                 self._goal = slots
             elif (final := self._buffer.completion(now, COMPLETION_S)) is not None:
-                self._goal = final
+                self._goal, self._goal_until = final, steady + COMPLETION_S
                 self.mode, self.reason = Mode.HOLDING, "the plan has ended and no fresh one came"
             else:
                 self._hold_at(self._stopping_place(), "the clock jumped out of the plan")
+        elif self._goal is not None and steady > self._goal_until:
+            self._hold_at(self._stopping_place(), self.reason)
         if self._goal is not None:
             return self._toward(self._goal, dt)
         return self._approach(self._place, np.inf, dt)
@@ -230,10 +234,11 @@ class ControlLoop:
         """(N,) positions that every limit allows: joints, tool speed, and the grippers' range."""
         command = np.empty_like(target)
         for arm, part in self._parts():
-            last, wanted = self._command[part], target[part]
+            last, velocity = self._command[part], self._velocity[part]
+            step = limit_step(target[part], last, velocity, arm, dt)
             if arm.chain is not None and self._embodiment.workspace is not None:
-                wanted = limit_tool_speed(wanted, last, arm, self._embodiment.workspace.max_tool_speed, dt)
-            command[part] = limit_step(wanted, last, self._velocity[part], arm, dt)
+                step = limit_tool_speed(step, last, velocity, arm, self._embodiment.workspace.max_tool_speed, dt)
+            command[part] = step
             self._velocity[part] = (command[part] - last) / dt
             command[part.stop] = np.clip(target[part.stop], *sorted((arm.gripper.open, arm.gripper.closed)))
         return command

@@ -5,6 +5,8 @@ Chunks are checked whole when they arrive; every single command is limited again
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .embodiment import ActionSpace, Arm, Workspace
@@ -134,10 +136,39 @@ def limit_step(target: Floats, last: Floats, velocity: Floats, arm: Arm, dt: flo
     return np.clip(last + new * dt, np.minimum(lower, last), np.maximum(upper, last))
 
 
-def limit_tool_speed(target: Floats, last: Floats, arm: Arm, max_speed: float, dt: float) -> Floats:
-    """(J,) rad target of one tick, drawn nearer where the tool point would be faster than `max_speed`, m/s."""
-    travelled = float(np.linalg.norm(arm.forward(target)[:3, 3] - arm.forward(last)[:3, 3]))
-    return last + (target - last) * min(1.0, max_speed * dt / max(travelled, 1e-12))
+def limit_tool_speed(step: Floats, last: Floats, velocity: Floats, arm: Arm, max_speed: float, dt: float) -> Floats:
+    """Change less where the tool point would become faster than `max_speed`.
+
+    On the line from going on as before (slowed down, all joints alike, where that is too fast already)
+    to the wanted step lies the largest change that keeps the limit. No joint accelerates more there
+    than its limit allows.
+
+    Args:
+        step: (J,) rad, from `limit_step`.
+        last, velocity: (J,) rad and rad/s, commanded one tick ago.
+        arm: with kinematics.
+        max_speed: m/s.
+        dt: s, > 0.
+
+    Returns:
+        (J,) rad to command now.
+    """
+    here, reach = arm.forward(last)[:3, 3], max_speed * dt
+
+    def travel(joints: Floats) -> Floats:
+        return arm.forward(joints)[:3, 3] - here
+
+    if np.linalg.norm(travel(step)) <= reach:
+        return step
+    coasting = float(np.linalg.norm(travel(last + velocity * dt)))
+    slowest = 1.0 - arm.max_acceleration * dt / max(float(np.abs(velocity).max()), 1e-12)
+    base = last + velocity * dt * min(1.0, max(reach / max(coasting, 1e-12), slowest))
+    base = np.clip(base, np.minimum(arm.bounds.lower, last), np.maximum(arm.bounds.upper, last))
+    old, way = travel(base), travel(step) - travel(base)
+    # |old + share way| = reach
+    a, b, c = float(way @ way), float(old @ way), float(old @ old) - reach**2
+    share = (-b + math.sqrt(max(b * b - a * c, 0.0))) / max(a, 1e-18)
+    return base + min(max(share, 0.0), 1.0) * (step - base)
 
 
 def _braking_speed(distance: Floats, acceleration: float, dt: float) -> Floats:

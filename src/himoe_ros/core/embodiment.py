@@ -177,11 +177,18 @@ def parse_embodiment(data: Any, where: str) -> Embodiment:
         where: the file's name, for error messages.
     """
     d = mapping(data, where, ("name", "driver", "arms", "action_spaces", "cameras"), ("workspace",))
-    arms = tuple(_arm(n, a, f"{where}: arms.{n}") for n, a in mapping(d["arms"], f"{where}: arms").items())
+    arms = tuple(
+        sorted(
+            (_arm(n, a, f"{where}: arms.{n}") for n, a in mapping(d["arms"], f"{where}: arms").items()),
+            key=lambda arm: arm.first_slot,
+        )
+    )
     taken = [slot for arm in arms for slot in range(arm.first_slot, arm.first_slot + len(arm.joints) + 1)]
+    slots = [n for arm in arms for n in (*arm.joints, arm.gripper.name)]
     called = [n for arm in arms for n in (*arm.joints, arm.gripper.joint)]
-    if len(set(taken)) != len(taken) or len(set(called)) != len(called):
-        raise ConfigError(f"{where}: arms must differ in their slots and joint names, got {taken} and {called}")
+    for what, values in (("slots", taken), ("slot names", slots), ("joint names", called)):
+        if len(set(values)) != len(values):
+            raise ConfigError(f"{where}: arms must differ in their {what}, got {values}")
     cameras = mapping(d["cameras"], f"{where}: cameras")
     spaces = mapping(d["action_spaces"], f"{where}: action_spaces")
     return Embodiment(
@@ -208,7 +215,7 @@ def _arm(name: str, data: Any, where: str) -> Arm:
     if np.any(home < lower) or np.any(home > upper):
         raise ConfigError(f"{where}.home_rad must lie within position_limits_rad, got {home.tolist()}")
     first_slot = d["first_slot"]
-    if first_slot not in ARM_SLOTS or len(joints) >= SLOTS_PER_ARM:
+    if type(first_slot) is not int or first_slot not in ARM_SLOTS or len(joints) >= SLOTS_PER_ARM:
         raise ConfigError(
             f"{where}: an arm has fewer than {SLOTS_PER_ARM} joints and its first_slot is one of {list(ARM_SLOTS)}; "
             f"got {len(joints)} joints from slot {first_slot!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ def load_yaml(path: Path) -> Any:
     """Parse a YAML file, or say why it cannot be read."""
     try:
         return yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} must be a readable YAML file: {error}") from error
 
 
@@ -25,7 +26,7 @@ def mapping(
     data: Any, where: str, required: Collection[str] | None = None, optional: Collection[str] = ()
 ) -> dict[str, Any]:
     """A non-empty mapping; where `required` is given, with these keys and no others but `optional`."""
-    if not isinstance(data, Mapping) or not data:
+    if not isinstance(data, Mapping) or not data or not all(isinstance(key, str) for key in data):
         raise ConfigError(f"{where}: expected named entries, got {data!r}")
     if required is not None:
         missing, unknown = sorted(set(required) - set(data)), sorted(set(data) - set(required) - set(optional))
@@ -74,8 +75,7 @@ def count(data: Any, where: str, least: int) -> int:
 def numbers(data: Any, shape: tuple[int, ...], where: str) -> Floats:
     """Finite numbers in nested lists of this shape."""
     flat = np.array(data, dtype=object)
-    kinds = {type(v) for v in flat.ravel()}
-    if flat.shape != shape or not kinds <= {int, float} or not np.isfinite(flat.astype(float)).all():
+    if flat.shape != shape or not all(type(v) in (int, float) and abs(v) <= sys.float_info.max for v in flat.ravel()):
         what = f"finite numbers of shape {shape}" if shape else "a finite number"
         raise ConfigError(f"{where}: expected {what}, got {data!r}")
     return flat.astype(np.float64)
