@@ -191,7 +191,7 @@ def test_a_tick_in_which_the_tool_would_be_too_fast_changes_less_and_no_other():
     for _ in range(500):
         last = random.uniform(LOWER, UPPER)
         velocity = random.uniform(-SPEED, SPEED, 7)
-        velocity *= min(1.0, random.uniform(0.5, 1.0) * limit * DT / travel(last, last + velocity * DT))
+        velocity *= min(1.0, random.uniform(0.95, 1.0) * limit * DT / travel(last, last + velocity * DT))
         step = last + (velocity + random.uniform(-change, change, 7)) * DT
         limited = limit_tool_speed(step, last, velocity, ARM, limit, DT)
         fits = travel(last, step) <= limit * DT
