@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,10 +16,11 @@ def time_embedding(t_B: Tensor, width: int) -> Tensor:
     Returns:
         (B, width) float32.
     """
-    fraction = torch.linspace(0.0, 1.0, width // 2, dtype=torch.float64, device=t_B.device)
+    # In float32 throughout, as the released weights were trained: at the shortest period that matters.
+    fraction = torch.linspace(0.0, 1.0, width // 2, device=t_B.device)
     period = 4e-3 * (4.0 / 4e-3) ** fraction
-    angle = t_B.double()[:, None] * (2 * math.pi / period)
-    return torch.cat([angle.sin(), angle.cos()], dim=-1).float()
+    angle = t_B[:, None] * (1.0 / period * 2 * math.pi)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 def integrate(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
@@ -29,10 +31,22 @@ def integrate(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps
         noise: (B, T, A) float32, left as it is.
     """
     x = noise
-    for i in range(steps):
-        t = torch.full((noise.shape[0],), 1.0 - i / steps, device=noise.device)
-        x = x - velocity(x, t) / steps
+    step = -1.0 / steps
+    for t in flow_times(steps):
+        x = x + step * velocity(x, torch.full((noise.shape[0],), t, device=noise.device))
     return x
+
+
+def flow_times(steps: int) -> list[float]:
+    """The times at which the velocity is evaluated: 1, 1 - 1/steps, ..., 1/steps.
+
+    Summed up in float32, as the reference does: at the shortest period of the embedding a last bit counts.
+    """
+    t, times = np.float32(1.0), []
+    for _ in range(steps):
+        times.append(float(t))
+        t = np.float32(t + np.float32(-1.0 / steps))
+    return times
 
 
 def interpolate(noise: Tensor, actions: Tensor, t_B: Tensor) -> tuple[Tensor, Tensor]:

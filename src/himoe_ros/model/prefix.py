@@ -6,6 +6,7 @@ Shapes: B batch, V views, S image size, L prefix tokens, D width.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import GemmaConfig, GemmaModel, SiglipVisionConfig, SiglipVisionModel
 from transformers.models.gemma.modeling_gemma import apply_rotary_pos_emb
@@ -90,7 +91,8 @@ class Prefix(nn.Module):
         features = self.vision_tower(pixel_values=images.flatten(0, 1)).last_hidden_state
         patches = features.shape[1]
         seen = self.projector(features).view(b, views * patches, -1)
-        words = self.language_model.embed_tokens(tokens)
+        # Not through the module: transformers has scaled in different places in different versions.
+        words = F.embedding(tokens, self.language_model.embed_tokens.weight)
         embedded = torch.cat([seen, words * words.shape[-1] ** 0.5], dim=1)
         if view_mask is None and token_mask is None:
             return embedded, None
