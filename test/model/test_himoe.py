@@ -141,7 +141,6 @@ def test_time_embedding_spans_periods_from_4e_3_to_4():
 
 
 def test_himoe_small_plans_well_under_100_ms(model):
-    torch.set_num_threads(2)
     one = inputs(batch=1)
     durations = []
     for _ in range(8):
