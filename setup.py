@@ -24,7 +24,15 @@ EXTRAS = {
     # pip install --no-deps gym-xarm==0.1.1
     "sim": ["mujoco>=3.8,<3.9", "av>=14"],
     "train": ["av>=14"],
-    "test": ["pytest>=8", "ruff", "mypy", "types-PyYAML", "colcon-common-extensions==0.3.0", "catkin-pkg"],
+    "test": [
+        "pytest>=8",
+        "xacro==2.1.1",
+        "ruff",
+        "mypy",
+        "types-PyYAML",
+        "colcon-common-extensions==0.3.0",
+        "catkin-pkg",
+    ],
 }
 
 
