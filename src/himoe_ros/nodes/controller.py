@@ -89,7 +89,7 @@ class Controller(ManagedNode):
         if self._loop is None:
             return {"mode": "unconfigured"}
         if self._loop.mode is Mode.FAULTED:
-            self.problem = self._loop.reason
+            self.note(self._loop.reason)
         return {"mode": self._loop.mode.value, "reason": self._loop.reason, **self._counts, "first_command_ms": ages}
 
     def _connect(self, driver: Driver) -> None:

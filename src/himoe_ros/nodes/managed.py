@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from ..core.errors import ConfigError, HimoeError
 from .conversions import status_message
 
 T = TypeVar("T")
+PROBLEMS = 5  # different ones that one diagnostic tells at most
 
 COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -35,7 +37,7 @@ class ManagedNode(LifecycleNode):
         super().__init__(name)
         self.autostart = self.parameter("autostart", True)
         self.exit_code: int | None = None  # set it to end the process
-        self.problem = ""
+        self._problems: deque[str] = deque(maxlen=PROBLEMS)  # since the last diagnostics
         self._report = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._diagnose)
 
@@ -71,9 +73,14 @@ class ManagedNode(LifecycleNode):
         return self.get_clock().now().nanoseconds * 1e-9
 
     def complain(self, error: HimoeError) -> None:
-        """Show a problem in the diagnostics, and log it at most once a second."""
-        self.problem = str(error)
+        """Show a problem in the next diagnostics, and log it at most once a second."""
+        self.note(str(error))
         self.get_logger().warning(str(error), throttle_duration_sec=1.0)
+
+    def note(self, problem: str) -> None:
+        """Show a problem in the next diagnostics."""
+        if problem not in self._problems:
+            self._problems.append(problem)
 
     def trigger(self, name: str, action: Callable[[], str]) -> None:
         """Serve a std_srvs/Trigger; what `action` returns or raises becomes the answer."""
@@ -112,7 +119,7 @@ class ManagedNode(LifecycleNode):
         try:
             action()
         except HimoeError as error:
-            self.problem = str(error)
+            self.note(str(error))
             self.get_logger().error(str(error))
             self.teardown()
             return TransitionCallbackReturn.FAILURE
@@ -120,14 +127,15 @@ class ManagedNode(LifecycleNode):
             # rclpy answers any exception with a silent transition error.
             self.get_logger().fatal(traceback.format_exc())
             raise
-        self.problem = ""
         return TransitionCallbackReturn.SUCCESS
 
     def _diagnose(self) -> None:
-        message = DiagnosticArray(status=[status_message(self.get_fully_qualified_name(), self.problem, self.status())])
+        values = self.status()
+        # Other threads may add one meanwhile; it then waits for the next diagnostics.
+        problem = "; ".join(self._problems.popleft() for _ in range(len(self._problems)))
+        message = DiagnosticArray(status=[status_message(self.get_fully_qualified_name(), problem, values)])
         message.header.stamp = self.get_clock().now().to_msg()
         self._report.publish(message)
-        self.problem = ""
 
 
 def run(node_class: Callable[[], ManagedNode]) -> None:

@@ -47,7 +47,7 @@ class Trials(ManagedNode):
         self._patience = self.parameter("ready_within_s", 60.0)
         self._out = Path(self.parameter("out", "himoe_results"))
         self._policy = "unknown"
-        self._problems: dict[str, str] = {}
+        self._told: dict[str, str] = {}
         self._images: dict[str, np.ndarray] = {}
         self._joints: dict[str, float] | None = None
         self._unified_at: float | None = None
@@ -155,7 +155,7 @@ class Trials(ManagedNode):
         while not condition():
             self._alive()
             if time.monotonic() > deadline:
-                told = "; ".join(f"{node}: {text}" for node, text in self._problems.items())
+                told = "; ".join(f"{node}: {text}" for node, text in self._told.items())
                 raise HimoeError(f"{failure} within {within:.0f} s. {told or 'No node reports a problem'}")
             time.sleep(0.05)
 
@@ -210,9 +210,9 @@ class Trials(ManagedNode):
             self._mode, self._reason = values.get("mode", self._mode), values.get("reason", self._reason)
             self._policy = values.get("policy", self._policy)
             if status.level == DiagnosticStatus.OK:
-                self._problems.pop(status.name, None)
+                self._told.pop(status.name, None)
             else:
-                self._problems[status.name] = status.message
+                self._told[status.name] = status.message
 
 
 def main() -> None:
