@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .action_expert import ActionExpert, Context
+from .action_expert import ActionExpert, Context, ExpertOutput
 from .config import HiMoEConfig
 from .flow import integrate, time_embedding
 from .prefix import Prefix
@@ -69,24 +69,34 @@ class HiMoEVLA(nn.Module):
                 parameter.normal_(0.0, 1.0 / math.sqrt(fan_in), generator=generator)
         return self
 
-    def encode(self, inputs: ModelInputs) -> Context:
+    def encode(self, inputs: ModelInputs) -> ExpertOutput:
         """Everything that stays the same over the flow steps: images, words, and the state token.
 
         The state token sees the prefix and itself, never the actions, so its keys and values are
         part of the context that the actions see.
         """
         prefix = self.prefix(inputs.images, inputs.view_mask, inputs.tokens, inputs.token_mask)
-        token = self.state_proj(torch.cat([inputs.state, inputs.data_mask], dim=-1))[:, None]
-        return self.expert(token, inputs.data_mask, prefix).context
+        return self.expert(self.embed_state(inputs)[:, None], inputs.data_mask, prefix)
 
-    def velocity(self, x_BTA: Tensor, t_B: Tensor, data_mask: Tensor, context: Context) -> Tensor:
-        """The learned velocity at time t, (B, T, A) float32."""
+    def denoise(self, x_BTA: Tensor, t_B: Tensor, data_mask: Tensor, context: Context) -> ExpertOutput:
+        """Run the action tokens at time t of the flow."""
+        return self.expert(self.embed_actions(x_BTA, t_B), data_mask, context)
+
+    def velocity(self, denoised: ExpertOutput) -> Tensor:
+        """The learned velocity, (B, T, A) float32."""
+        return self.action_out_proj(denoised.hidden).float()
+
+    def embed_state(self, inputs: ModelInputs) -> Tensor:
+        """[values | mask] -> the state token, (B, D)."""
+        dtype = self.state_proj.weight.dtype
+        return self.state_proj(torch.cat([inputs.state, inputs.data_mask], dim=-1).to(dtype))
+
+    def embed_actions(self, x_BTA: Tensor, t_B: Tensor) -> Tensor:
+        """Noisy actions and the time -> action tokens, (B, T, D)."""
         dtype = self.action_in_proj.weight.dtype
         action = self.action_in_proj(x_BTA.to(dtype))
         time = time_embedding(t_B, action.shape[-1]).to(dtype)[:, None].expand_as(action)
-        hidden = F.silu(self.action_time_mlp_in(torch.cat([action, time], dim=-1)))
-        out = self.expert(self.action_time_mlp_out(hidden), data_mask, context)
-        return self.action_out_proj(out.hidden).float()
+        return self.action_time_mlp_out(F.silu(self.action_time_mlp_in(torch.cat([action, time], dim=-1))))
 
     @torch.inference_mode()
     def sample_actions(self, inputs: ModelInputs, noise: Tensor) -> Tensor:
@@ -98,9 +108,14 @@ class HiMoEVLA(nn.Module):
         Returns:
             (B, T, A) float32.
         """
-        context = self.encode(inputs)
-        return integrate(lambda x, t: self.velocity(x, t, inputs.data_mask, context), noise, self.config.flow_steps)
+        context = self.encode(inputs).context
+        return integrate(
+            lambda x, t: self.velocity(self.denoise(x, t, inputs.data_mask, context)), noise, self.config.flow_steps
+        )
 
-    def forward(self, inputs: ModelInputs, x_BTA: Tensor, t_B: Tensor) -> Tensor:
-        """Velocity from scratch, as in training."""
-        return self.velocity(x_BTA, t_B, inputs.data_mask, self.encode(inputs))
+    def forward(self, inputs: ModelInputs, x_BTA: Tensor, t_B: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """One training pass: the velocity (B, T, A), and layer -> routing probabilities (B, 1 + T, E)."""
+        state = self.encode(inputs)
+        actions = self.denoise(x_BTA, t_B, inputs.data_mask, state.context)
+        routing = {i: torch.cat([state.routing[i], actions.routing[i]], dim=1) for i in state.routing}
+        return self.velocity(actions), routing

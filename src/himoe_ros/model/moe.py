@@ -48,7 +48,11 @@ class Experts(nn.Module):
 
 
 class Router(nn.Module):
-    """softmax(W x) over experts, the k best kept (paper, section 4, implementation details)."""
+    """softmax(W x) over experts, the k best kept (paper, Eq. 2-3 and section 4, implementation details).
+
+    Kept weights are renormalised to sum 1 for k > 1; a single winner keeps its raw probability, as in
+    the released code.
+    """
 
     def __init__(self, inputs: int, config: MoEConfig) -> None:
         super().__init__()
@@ -56,19 +60,16 @@ class Router(nn.Module):
         self.top_k = config.top_k
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., inputs) -> probabilities (..., E), and the same with all but the k best set to 0."""
+        """(..., inputs) -> probabilities (..., E) and weights (..., E), 0 for all but the k best."""
         probability = F.linear(x.float(), self.weight.float()).softmax(-1)
-        best = probability.topk(self.top_k, dim=-1)
-        kept = torch.zeros_like(probability).scatter(-1, best.indices, best.values)
-        return probability, kept
+        best, chosen = probability.topk(self.top_k, dim=-1)
+        if self.top_k > 1:
+            best = best / (best.sum(-1, keepdim=True) + 1e-20)
+        return probability, torch.zeros_like(probability).scatter(-1, chosen, best)
 
 
 class ActionSpaceMoE(nn.Module):
-    """AS-MoE: the data mask alone chooses the expert, so one action space meets one expert.
-
-    The winner's weight is its raw probability; as in the released code, it is renormalised only for
-    top_k > 1.
-    """
+    """AS-MoE: the data mask alone chooses the expert, so one action space meets one expert."""
 
     def __init__(self, width: int, slots: int, config: MoEConfig) -> None:
         super().__init__()
@@ -77,11 +78,9 @@ class ActionSpaceMoE(nn.Module):
 
     def forward(self, x_BTD: Tensor, mask_BA: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the output (B, T, D) and the routing probabilities (B, T, E)."""
-        probability_BE, kept_BE = self.gate(mask_BA)
-        if self.gate.top_k > 1:
-            kept_BE = kept_BE / (kept_BE.sum(-1, keepdim=True) + 1e-20)
+        probability_BE, weight_BE = self.gate(mask_BA)
         tokens = x_BTD.shape[1]
-        weight_BTE = kept_BE.to(x_BTD.dtype).unsqueeze(1).expand(-1, tokens, -1)
+        weight_BTE = weight_BE.to(x_BTD.dtype).unsqueeze(1).expand(-1, tokens, -1)
         return self.experts(x_BTD, weight_BTE), probability_BE.unsqueeze(1).expand(-1, tokens, -1)
 
 
@@ -96,10 +95,8 @@ class HeterogeneityBalancingMoE(nn.Module):
 
     def forward(self, x_BTD: Tensor, _mask_BA: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the output (B, T, D) and the routing probabilities (B, T, E); the mask is not read."""
-        probability_BTE, kept_BTE = self.gate(x_BTD)
-        if self.gate.top_k > 1:
-            kept_BTE = kept_BTE / (kept_BTE.sum(-1, keepdim=True) + 1e-20)
-        out = self.experts(x_BTD, kept_BTE.to(x_BTD.dtype))
+        probability_BTE, weight_BTE = self.gate(x_BTD)
+        out = self.experts(x_BTD, weight_BTE.to(x_BTD.dtype))
         if self.shared_experts is not None:
             out = out + self.shared_experts(x_BTD)
         return out, probability_BTE
