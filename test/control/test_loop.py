@@ -432,3 +432,27 @@ def test_the_tool_keeps_its_speed_limit_whatever_is_planned_in_joints():
     tool = np.array([XARM7.arms[0].forward(p[:7])[:3, 3] for p in bench.driver.sent])
     speed = np.linalg.norm(np.diff(tool, axis=0), axis=1) / DT
     assert speed.max() <= 1.02 * XARM7.workspace.max_tool_speed
+
+
+def test_nothing_of_a_plan_before_arming_fades_into_the_next():
+    bench = moving("joints")
+    bench.loop.arm()
+    bench.run(0.3)
+    place = bench.driver.positions.copy()
+    bench.accept(bench.chunk(np.zeros(8)))
+    bench.run(0.5)
+    np.testing.assert_allclose(bench.driver.sent[-50:], np.tile(place, (50, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 5, 31])
+def test_joints_brake_in_time_before_their_limits_also_while_the_tool_is_at_its_speed(seed):
+    rng = np.random.default_rng(seed)
+    bench = Bench(XARM7, "joints")
+    bench.loop.arm()
+    bench.run(0.02)
+    for _ in range(40):
+        wild = bench.chunk(np.zeros(8))
+        wild.values[:, :7] += rng.choice([-1, 1], 7) * np.linspace(0.5, 2.5, 10)[:, None]
+        bench.accept(wild)
+        bench.run(rng.choice([0.2, 0.4, 0.9]))
+    assert_limits_kept(bench)

@@ -118,22 +118,28 @@ def test_poses_are_clipped_into_the_workspace_and_yaw_and_gripper_left_alone():
     assert np.all(far[0] == 9.0)  # the input stays as it was
 
 
-def walk(target: np.ndarray, last: np.ndarray, velocity: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
-    """One tick toward a place to stop at, as homing and holding do it."""
-    new = limit_step(approach(target, last, ARM, SPEED, dt), last, velocity, ARM, dt)
-    return new, (new - last) / dt
+def through(target: np.ndarray, last: np.ndarray, velocity: np.ndarray, dt: float) -> np.ndarray:
+    return limit_step(target, last, velocity, ARM, dt)
 
 
-@pytest.mark.parametrize("stops", [True, False], ids=["to a stop", "through"])
+def to_a_stop(target: np.ndarray, last: np.ndarray, velocity: np.ndarray, dt: float) -> np.ndarray:
+    return limit_step(approach(target, last, ARM, SPEED, dt), last, velocity, ARM, dt)
+
+
+def at_tool_speed(target: np.ndarray, last: np.ndarray, velocity: np.ndarray, dt: float) -> np.ndarray:
+    return limit_tool_speed(through(target, last, velocity, dt), last, velocity, ARM, 0.8, dt)
+
+
+@pytest.mark.parametrize("tick", [through, to_a_stop, at_tool_speed])
 @pytest.mark.parametrize("start", [HOME, LOWER + 0.01, UPPER - 0.01, LOWER - 0.2, UPPER + 0.2])
-def test_ticks_toward_random_targets_keep_velocity_acceleration_and_position_limits(start, stops):
+def test_ticks_toward_random_targets_keep_velocity_acceleration_and_position_limits(start, tick):
     random = np.random.default_rng(2)
     last, velocity, fastest, hardest = start, np.zeros(7), 0.0, 0.0
     for _ in range(200):
         target = last + random.choice([-1.0, 1.0], 7) * random.uniform(0.0, 1.0)
         for _ in range(random.integers(1, 60)):
             dt = random.uniform(0.2 * DT, DT)
-            new = walk(target, last, velocity, dt)[0] if stops else limit_step(target, last, velocity, ARM, dt)
+            new = tick(target, last, velocity, dt)
             assert np.all((new >= np.minimum(LOWER, last)) & (new <= np.maximum(UPPER, last)))
             change = (new - last) / dt - velocity
             last, velocity = new, velocity + change
@@ -148,7 +154,9 @@ def test_a_place_to_stop_at_is_reached_and_never_overshot(dts):
         last, velocity = HOME, np.zeros(7)
         target = np.clip(HOME + random.uniform(-1, 1, 7), LOWER, UPPER)
         for _ in range(300):
-            last, velocity = walk(target, last, velocity, random.choice(dts))
+            dt = random.choice(dts)
+            new = to_a_stop(target, last, velocity, dt)
+            last, velocity = new, (new - last) / dt
             assert np.all(np.sign(target - HOME) * (last - target) <= NOISE)
         assert last == pytest.approx(target, abs=1e-6)
 
@@ -158,7 +166,8 @@ def test_a_place_to_stop_at_is_reached_and_never_overshot(dts):
 def test_a_target_on_or_beyond_a_position_limit_is_reached_at_the_limit(start, target):
     last, velocity = start, np.zeros(7)
     for _ in range(100):
-        last, velocity = walk(target, last, velocity, DT)
+        new = to_a_stop(target, last, velocity, DT)
+        last, velocity = new, (new - last) / DT
     assert last == pytest.approx(UPPER)
 
 

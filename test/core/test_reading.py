@@ -32,7 +32,7 @@ REFUSED = [
     (number, "a finite number", (*NO_NUMBER, 10**400)),
     (positive, "a number > 0", (0, -0.1)),
     (positive, "a finite number", NO_NUMBER),
-    (partial(count, least=2), "a whole number >= 2", (*NO_NUMBER, 1, -3, 2.0)),
+    (partial(count, least=1), "a whole number >= 1", (*NO_NUMBER, 0, -3, 2.0)),
     (two, "finite numbers of shape (2,)", (1, [1], [1, 2, 3], [[1, 2]], *([1, bad] for bad in NO_NUMBER))),
     (two_pairs, "finite numbers of shape (2, 2)", ("x", [[0, 1]], [[0, 1], [2]], [[-INF, INF]] * 2)),
     (two_pairs, "pairs [lower, upper] with lower < upper", ([[0, 1], [1, 1]], [[0, 1], [1, -1]])),

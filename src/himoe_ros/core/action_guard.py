@@ -126,14 +126,10 @@ def limit_step(target: Floats, last: Floats, velocity: Floats, arm: Arm, dt: flo
     """
     for values, what in ((target, "joint target"), (last, "last command"), (velocity, "commanded velocity")):
         require_finite(values, what)
-    a, lower, upper = arm.max_acceleration, arm.bounds.lower, arm.bounds.upper
     # Going the straight way more slowly, where one joint would be too fast.
     wanted = (target - last) / dt
     wanted = wanted * min(1.0, arm.max_velocity / max(float(np.abs(wanted).max()), 1e-12))
-    new = np.clip(wanted, velocity - a * dt, velocity + a * dt)
-    # Near a position limit no faster than still stops there.
-    new = np.clip(new, -_braking_speed(last - lower, a, dt), _braking_speed(upper - last, a, dt))
-    return np.clip(last + new * dt, np.minimum(lower, last), np.maximum(upper, last))
+    return _move(last, np.clip(wanted, *_velocity_window(last, velocity, arm, dt)), arm, dt)
 
 
 def limit_tool_speed(step: Floats, last: Floats, velocity: Floats, arm: Arm, max_speed: float, dt: float) -> Floats:
@@ -162,13 +158,26 @@ def limit_tool_speed(step: Floats, last: Floats, velocity: Floats, arm: Arm, max
         return step
     coasting = float(np.linalg.norm(travel(last + velocity * dt)))
     slowest = 1.0 - arm.max_acceleration * dt / max(float(np.abs(velocity).max()), 1e-12)
-    base = last + velocity * dt * min(1.0, max(reach / max(coasting, 1e-12), slowest))
-    base = np.clip(base, np.minimum(arm.bounds.lower, last), np.maximum(arm.bounds.upper, last))
+    slowed = velocity * min(1.0, max(reach / max(coasting, 1e-12), slowest))
+    base = _move(last, np.clip(slowed, *_velocity_window(last, velocity, arm, dt)), arm, dt)
     old, way = travel(base), travel(step) - travel(base)
     # |old + share way| = reach
     a, b, c = float(way @ way), float(old @ way), float(old @ old) - reach**2
     share = (-b + math.sqrt(max(b * b - a * c, 0.0))) / max(a, 1e-18)
     return base + min(max(share, 0.0), 1.0) * (step - base)
+
+
+def _velocity_window(last: Floats, velocity: Floats, arm: Arm, dt: float) -> tuple[Floats, Floats]:
+    """(J,) lowest and highest velocity, rad/s, that a joint may have next: what it can reach, and near a position
+    limit no more than still stops there."""
+    a = arm.max_acceleration
+    down, up = _braking_speed(last - arm.bounds.lower, a, dt), _braking_speed(arm.bounds.upper - last, a, dt)
+    return np.clip(velocity - a * dt, -down, up), np.clip(velocity + a * dt, -down, up)
+
+
+def _move(last: Floats, velocity: Floats, arm: Arm, dt: float) -> Floats:
+    """(J,) rad after a tick; an arm outside its limits may come back, but not go further."""
+    return np.clip(last + velocity * dt, np.minimum(arm.bounds.lower, last), np.maximum(arm.bounds.upper, last))
 
 
 def _braking_speed(distance: Floats, acceleration: float, dt: float) -> Floats:

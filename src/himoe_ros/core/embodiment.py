@@ -274,6 +274,8 @@ def _action_space(name: str, data: Any, arms: tuple[Arm, ...], where: str) -> Ac
         table = dict(enumerate((*END_EFFECTOR, arms[0].gripper.name)))
     else:
         table = {s: n for arm in arms for s, n in enumerate((*arm.joints, arm.gripper.name), start=arm.first_slot)}
+    if len(set(table.values())) != len(table):
+        raise ConfigError(f"{where}: slot names must all differ, got {list(table.values())}; rename the gripper")
     delta, absolute = names(d["delta"], f"{where}.delta"), names(d["absolute"], f"{where}.absolute")
     if sorted((*delta, *absolute)) != sorted(table.values()):
         raise ConfigError(
