@@ -45,8 +45,8 @@ class Golden:
                 g["exp_hidden"],
                 g["exp_inter"],
                 g["exp_heads"],
-                as_boundary=2,
-                hb_boundary=4,
+                boundary=(LayerKind.AS,) * 2 + (LayerKind.HB,) * 4,
+                middle=LayerKind.DENSE,
                 as_moe=MoEConfig(g["as_experts"], g["as_topk"], g["as_inter"]),
                 hb_moe=MoEConfig(g["hb_experts"], g["hb_topk"], g["hb_inter"], g["hb_shared"]),
             ),
@@ -137,8 +137,8 @@ def test_prefix_keys_and_values(golden):
 @torch.no_grad()
 def test_suffix_embeddings(golden):
     ones = torch.ones(len(golden.inputs.state))
-    state = golden.model.embed_state(golden.inputs)[:, None]
-    actions = golden.model.embed_actions(golden.input("noise"), ones)
+    state = golden.model.embed_state(golden.inputs)
+    actions = golden.model.embed_actions(golden.input("noise"), ones, None)
     close(torch.cat([state, actions], dim=1), golden.out("suffix.embs_t1"), HIDDEN)
 
 
@@ -147,12 +147,12 @@ def test_first_step_layer_by_layer(golden):
     hidden, weights, hooks = golden.watch()
     context = golden.model.encode(golden.inputs).context
     ones = torch.ones(len(golden.inputs.state))
-    denoised = golden.model.denoise(golden.input("noise"), ones, golden.inputs.data_mask, context)
+    denoised = golden.model.denoise(golden.input("noise"), ones, golden.inputs, context)
     for hook in hooks:
         hook.remove()
     check_layers(golden, "step0", hidden, weights)
     close(denoised.hidden, golden.out("step0.suffix_normed")[:, 1:], HIDDEN)
-    close(golden.model.velocity(denoised), golden.out("v_t.step0"), HIDDEN)
+    close(golden.model.velocity(denoised, None), golden.out("v_t.step0"), HIDDEN)
 
 
 @torch.no_grad()
@@ -160,8 +160,8 @@ def test_every_euler_state_and_the_sample(golden):
     states, velocities, times = golden.out("euler.x"), golden.out("euler.v"), golden.out("euler.times")
     context = golden.model.encode(golden.inputs).context
     for x, v, t in zip(states, velocities, times, strict=True):
-        denoised = golden.model.denoise(x, t.expand(len(x)), golden.inputs.data_mask, context)
-        close(golden.model.velocity(denoised), v, HIDDEN)
+        denoised = golden.model.denoise(x, t.expand(len(x)), golden.inputs, context)
+        close(golden.model.velocity(denoised, None), v, HIDDEN)
     noise = golden.input("noise")
     before = noise.clone()
     close(golden.model.sample_actions(golden.inputs, noise), golden.out("sample_actions.out"), SAMPLE)

@@ -77,7 +77,7 @@ def test_the_demo_ends_with_table_results_and_video(tmp_path):
         (["up", "xarm7", "--hardware", "cardboard"], "hardware must be sim or real, got 'cardboard'"),
         (["up", "xarm7", "--seed", "many"], "'seed' must be of type int, got 'many'"),
         (["up", "xarm7", "--params-file", "none.yaml"], "none.yaml must be a readable YAML file"),
-        (["up", "xarm7", "--policy", "himoe_huge"], "himoe_huge.*himoe_4b, himoe_small"),
+        (["up", "xarm7", "--policy", "himoe_huge"], "himoe_huge.*himoe_4b, himoe_small,"),
         (["up", "xarm7", "--action-space", "thought"], "'thought' is no action space.*end_effector, joints"),
         (["up", "xarm7", "--image-width", "0"], "width, height and rate_hz must be > 0, got 0"),
         (["up", "xarm7", "--hardware", "real", "--robot-ip", "127.9.9.9"], "no xArm controller answers at 127.9.9.9"),

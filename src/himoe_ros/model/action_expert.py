@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import HiMoEConfig, LayerKind
-from .moe import ActionSpaceMoE, DenseMLP, HeterogeneityBalancingMoE
+from .moe import ActionSpaceMoE, AdaMoE, DenseMLP, HeterogeneityBalancingMoE
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,7 @@ class ExpertLayer(nn.Module):
         self.self_attn = Attention(config)
         self.post_attention_layernorm = RMSNorm(expert.width)
         self.kind = kind
-        self.mlp: nn.Module
-        if kind is LayerKind.AS:
-            self.mlp = ActionSpaceMoE(expert.width, config.action_dim, expert.as_moe)
-        elif kind is LayerKind.HB:
-            self.mlp = HeterogeneityBalancingMoE(expert.width, expert.hb_moe)
-        else:
-            self.mlp = DenseMLP(expert.width, expert.mlp, silu=False)
+        self.mlp = _feed_forward(config, kind)
 
     def forward(
         self, x_BTD: Tensor, mask_BA: Tensor, context: Context, layer: int
@@ -129,6 +123,17 @@ class ExpertLayer(nn.Module):
             out, routing = self.mlp(normed, mask_BA)
             x_BTD = x_BTD + out
         return x_BTD, k, v, routing
+
+
+def _feed_forward(config: HiMoEConfig, kind: LayerKind) -> nn.Module:
+    expert = config.expert
+    if kind is LayerKind.AS:
+        return ActionSpaceMoE(expert.width, config.action_dim, expert.as_moe)
+    if kind is LayerKind.HB:
+        return HeterogeneityBalancingMoE(expert.width, expert.hb_moe)
+    if kind is LayerKind.ADA:
+        return AdaMoE(expert.width, expert.mlp, expert.ada_moe)
+    return DenseMLP(expert.width, expert.mlp, silu=False)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,24 @@
-"""Sizes of a HiMoE-VLA, read from `config/models/*.yaml`."""
+"""What a HiMoE-VLA, or a variant of it, is made of: read from `config/models/*.yaml`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..core.embodiment import SLOTS
 from ..core.errors import ConfigError
+from ..core.reading import load_yaml, mapping
 
 
 class LayerKind(Enum):
-    """What stands in the feed-forward place of an action-expert layer (paper, Figure 2)."""
+    """What stands in the feed-forward place of an action-expert layer (paper, Figure 2; ADA: AdaMoE)."""
 
-    AS = "action-space mixture of experts"
-    HB = "heterogeneity-balancing mixture of experts"
+    AS = "as"  # action-space mixture of experts
+    HB = "hb"  # heterogeneity-balancing mixture of experts
+    ADA = "ada"  # AdaMoE: selection by a router, weight by router and scale adapter
     DENSE = "dense"
 
 
@@ -54,18 +55,82 @@ class MoEConfig:
     mlp: int
     shared: int = 0
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.top_k <= self.experts:
+            raise ConfigError(f"top_k must be in 1..{self.experts} experts, got {self.top_k}")
+
+
+@dataclass(frozen=True)
+class AdaConfig(MoEConfig):
+    """AdaMoE (arXiv 2510.14300): weight of a chosen expert = f(router, adapter).
+
+    `weight` is "additive" (softmax(router) + a linear adapter, decoupled) or "csmoe" (softmax of a linear
+    map of the token and the router's softmax).
+    """
+
+    weight: str = "additive"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weight not in ("additive", "csmoe"):
+            raise ConfigError(f"weight must be additive or csmoe, got {self.weight!r}")
+
 
 @dataclass(frozen=True)
 class ExpertConfig:
-    """The action expert. The two boundaries count layers from each end, AS outermost."""
+    """The action expert.
+
+    Attributes:
+        mlp: width of dense layers.
+        boundary: kinds of the layers from each end inward; the paper's is as, as, hb, hb, hb, hb.
+        middle: kind of all layers between.
+        conditioning: how action spaces are told apart beside the data mask: "mask" (nothing more),
+            "separate_heads" (own projections for each, Table 6b) or "indicator" (a learned token added, GR00T-like).
+        spaces: number of action spaces that separate heads or the indicator know.
+    """
 
     width: int
     mlp: int
     heads: int
-    as_boundary: int
-    hb_boundary: int
-    as_moe: MoEConfig
-    hb_moe: MoEConfig
+    boundary: tuple[LayerKind, ...]
+    middle: LayerKind
+    as_moe: MoEConfig | None = None
+    hb_moe: MoEConfig | None = None
+    ada_moe: AdaConfig | None = None
+    conditioning: str = "mask"
+    spaces: int = 1
+
+    def __post_init__(self) -> None:
+        if self.conditioning not in ("mask", "separate_heads", "indicator"):
+            raise ConfigError(f"conditioning must be mask, separate_heads or indicator, got {self.conditioning!r}")
+        for kind in {*self.boundary, self.middle} - {LayerKind.DENSE}:
+            if self.moe(kind) is None:
+                raise ConfigError(f"layers of kind '{kind.value}' need '{kind.value}_moe'")
+
+    def moe(self, kind: LayerKind) -> MoEConfig | None:
+        """The experts of a kind of layer."""
+        return {LayerKind.AS: self.as_moe, LayerKind.HB: self.hb_moe, LayerKind.ADA: self.ada_moe}.get(kind)
+
+
+@dataclass(frozen=True)
+class RegularisationConfig:
+    """Weights of the router losses in the total loss, which kinds of layers they act on, and whose definition.
+
+    Attributes:
+        definition: "released" (what the published checkpoints were trained with) or "paper" (Eq. 4-7).
+        as_weight, hb_weight: lambda_AS and lambda_HB; the balance loss of AdaMoE counts as HB.
+        as_on, hb_on: kinds of layers.
+    """
+
+    definition: str = "released"
+    as_weight: float = 0.002
+    hb_weight: float = 0.001
+    as_on: tuple[LayerKind, ...] = (LayerKind.AS,)
+    hb_on: tuple[LayerKind, ...] = (LayerKind.HB,)
+
+    def __post_init__(self) -> None:
+        if self.definition not in ("released", "paper"):
+            raise ConfigError(f"definition must be released or paper, got {self.definition!r}")
 
 
 @dataclass(frozen=True)
@@ -80,53 +145,84 @@ class HiMoEConfig:
     vision: VisionConfig
     language: LanguageConfig
     expert: ExpertConfig
+    regularisation: RegularisationConfig = RegularisationConfig()
     action_dim: int = SLOTS
 
     def __post_init__(self) -> None:
-        for moe in (self.expert.as_moe, self.expert.hb_moe):
-            if not 1 <= moe.top_k <= moe.experts:
-                raise ConfigError(f"{self.name}: top_k must be in 1..{moe.experts} experts, got {moe.top_k}")
         if self.image_size % self.vision.patch:
             raise ConfigError(f"{self.name}: image_size {self.image_size} must be a multiple of {self.vision.patch}")
 
     def layer_kind(self, i: int) -> LayerKind:
-        """Kind of expert layer i: AS at the ends, HB beside it, dense in the middle."""
+        """Kind of expert layer i."""
         from_end = min(i, self.language.layers - 1 - i)
-        if from_end < self.expert.as_boundary:
-            return LayerKind.AS
-        if from_end < self.expert.as_boundary + self.expert.hb_boundary:
-            return LayerKind.HB
-        return LayerKind.DENSE
+        boundary = self.expert.boundary
+        return boundary[from_end] if from_end < len(boundary) else self.expert.middle
 
 
 def load_model_config(name: str, folder: Path) -> HiMoEConfig:
     """Read `<folder>/<name>.yaml`; an unknown name lists the known ones."""
+    return parse_model_config({"name": name, **_merged(name, folder)}, f"{folder / name}.yaml")
+
+
+def parse_model_config(data: Mapping[str, Any], where: str) -> HiMoEConfig:
+    """Build a HiMoEConfig; a missing or unknown key is named with its place."""
+    d = mapping(data, where)
+    expert = mapping(d.get("expert"), f"{where}: expert")
+    for key, cls in (("as_moe", MoEConfig), ("hb_moe", MoEConfig), ("ada_moe", AdaConfig)):
+        if key in expert:
+            expert[key] = _build(cls, expert[key], f"{where}: expert.{key}")
+    expert["boundary"] = _kinds(expert.get("boundary"), f"{where}: expert.boundary")
+    (expert["middle"],) = _kinds([expert.get("middle")], f"{where}: expert.middle")
+    regularisation = dict(d.get("regularisation", {}))
+    for key in {"as_on", "hb_on"} & set(regularisation):
+        regularisation[key] = _kinds(regularisation[key], f"{where}: regularisation.{key}")
+    parts = {
+        "vision": _build(VisionConfig, d.get("vision"), f"{where}: vision"),
+        "language": _build(LanguageConfig, d.get("language"), f"{where}: language"),
+        "expert": _build(ExpertConfig, expert, f"{where}: expert"),
+        "regularisation": _build(RegularisationConfig, regularisation, f"{where}: regularisation"),
+    }
+    return _build(HiMoEConfig, {**d, **parts}, where)
+
+
+def _merged(name: str, folder: Path) -> dict[str, Any]:
+    """A file on top of the one it names as its `base`; a key set to null there is taken away."""
     path = folder / f"{name}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yaml"))
         raise ConfigError(f"'{name}' is no model in {folder}; there are: {', '.join(known)}")
-    return parse_model_config(yaml.safe_load(path.read_text()), str(path))
+    own = mapping(load_yaml(path), str(path))
+    base = own.pop("base", None)
+    return own if base is None else _overlaid(_merged(base, folder), own)
 
 
-def parse_model_config(data: dict[str, Any], where: str) -> HiMoEConfig:
-    """Build a HiMoEConfig; a missing or unknown key is named with its place."""
-    expert = dict(data.get("expert", {}))
-    for key in ("as_moe", "hb_moe"):
-        expert[key] = _build(MoEConfig, expert.get(key, {}), f"{where}: expert.{key}")
-    parts = {
-        "vision": _build(VisionConfig, data.get("vision", {}), f"{where}: vision"),
-        "language": _build(LanguageConfig, data.get("language", {}), f"{where}: language"),
-        "expert": _build(ExpertConfig, expert, f"{where}: expert"),
-    }
-    return _build(HiMoEConfig, {**data, **parts}, where)
+def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(below)
+    for key, value in above.items():
+        if value is None:
+            out.pop(key, None)
+        else:
+            both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+            out[key] = _overlaid(below[key], value) if both else value
+    return out
 
 
-def _build(cls: type, data: dict[str, Any], where: str) -> Any:
+def _kinds(data: Any, where: str) -> tuple[LayerKind, ...]:
+    known = {kind.value: kind for kind in LayerKind}
+    if not isinstance(data, list) or not set(data) <= set(known):
+        raise ConfigError(f"{where}: expected kinds of layers among {sorted(known)}, got {data!r}")
+    return tuple(known[value] for value in data)
+
+
+def _build(cls: type, data: Any, where: str) -> Any:
     known = {f.name for f in fields(cls)}
+    data = dict(data) if isinstance(data, Mapping) else {}
     unknown = sorted(set(data) - known)
     if unknown:
         raise ConfigError(f"{where}: unknown keys {unknown}; known are {sorted(known)}")
     try:
         return cls(**data)
     except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error

@@ -1,4 +1,4 @@
-"""The feed-forward parts of the action expert: dense, AS-MoE, HB-MoE (paper, section 3.2.2).
+"""The feed-forward parts of the action expert: dense, AS-MoE, HB-MoE (paper, section 3.2.2), and AdaMoE.
 
 Shapes: B batch, T tokens, D width, E experts, F expert width, A slots of the data mask.
 """
@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import MoEConfig
+from .config import AdaConfig, MoEConfig
+
+ROUTER_STD = 0.006  # of a router that begins nearly indifferent (AdaMoE, released default)
 
 
 class DenseMLP(nn.Module):
@@ -23,17 +25,16 @@ class DenseMLP(nn.Module):
         self.silu = silu
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        gate = self.gate_proj(x_BTD)
-        gate = F.silu(gate) if self.silu else F.gelu(gate, approximate="tanh")
-        return self.down_proj(gate * self.up_proj(x_BTD))
+        return self.down_proj(_activated(self.gate_proj(x_BTD), self.silu) * self.up_proj(x_BTD))
 
 
 class Experts(nn.Module):
-    """E SwiGLU experts with stacked weights, mixed by a weight for each token and expert."""
+    """E gated experts with stacked weights, mixed by a weight for each token and expert."""
 
-    def __init__(self, width: int, config: MoEConfig) -> None:
+    def __init__(self, width: int, config: MoEConfig, silu: bool = True) -> None:
         super().__init__()
         e, f = config.experts, config.mlp
+        self.silu = silu
         self.gate_proj = nn.Parameter(torch.empty(e, f, width))
         self.up_proj = nn.Parameter(torch.empty(e, f, width))
         self.down_proj = nn.Parameter(torch.empty(e, width, f))
@@ -42,7 +43,7 @@ class Experts(nn.Module):
         """Sum over experts of weight * expert(x); a weight of 0 leaves an expert out."""
         b, t, d = x_BTD.shape
         x_ND = x_BTD.reshape(1, b * t, d)
-        hidden_ENF = F.silu(x_ND @ self.gate_proj.mT) * (x_ND @ self.up_proj.mT)
+        hidden_ENF = _activated(x_ND @ self.gate_proj.mT, self.silu) * (x_ND @ self.up_proj.mT)
         hidden_ENF = hidden_ENF * weight_BTE.reshape(b * t, -1).mT.unsqueeze(-1)
         return (hidden_ENF @ self.down_proj.mT).sum(0).view(b, t, d)
 
@@ -100,3 +101,60 @@ class HeterogeneityBalancingMoE(nn.Module):
         if self.shared_experts is not None:
             out = out + self.shared_experts(x_BTD)
         return out, probability_BTE
+
+
+class AdaMoE(nn.Module):
+    """AdaMoE (arXiv 2510.14300): which experts act, and how much, are decided apart.
+
+    out = (shared(x) + sum over the k best of (softmax(router)_i + (W_scale x)_i) expert_i(x)) / 2
+
+    The router selects; the weight adds an independent scale adapter and is not renormalised. The sibling
+    "csmoe" takes softmax(W_weight [x ; softmax(router)])_i as the weight.
+    """
+
+    def __init__(self, width: int, mlp: int, config: AdaConfig) -> None:
+        super().__init__()
+        self.gate = Router(width, config)
+        self.experts = Experts(width, config, silu=False)
+        self.shared_experts = DenseMLP(width, mlp, silu=False)
+        self.additive = config.weight == "additive"
+        inputs = width if self.additive else width + config.experts
+        self.scale_adapter = nn.Linear(inputs, config.experts, bias=False)
+
+    def forward(self, x_BTD: Tensor, _mask_BA: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the output (B, T, D) and the router's probabilities (B, T, E); the mask is not read."""
+        probability_BTE, kept_BTE = self.gate(x_BTD)
+        if self.additive:
+            weight_BTE = probability_BTE.to(x_BTD.dtype) + self.scale_adapter(x_BTD)
+        else:
+            seen = torch.cat([x_BTD, probability_BTE.to(x_BTD.dtype)], dim=-1)
+            weight_BTE = self.scale_adapter(seen).softmax(-1)
+        routed = self.experts(x_BTD, weight_BTE * (kept_BTE > 0))
+        return 0.5 * (self.shared_experts(x_BTD) + routed), probability_BTE
+
+
+@torch.no_grad()
+def upcycle(moe: AdaMoE, dense: DenseMLP, noise: float, generator: torch.Generator) -> None:
+    """Begin an AdaMoE layer as copies of a dense model's feed-forward part.
+
+    Args:
+        moe: filled in place: shared part and every expert are the dense one, the router is nearly indifferent
+            (standard deviation 0.006), the scale adapter is 0.
+        dense: of the same width.
+        noise: standard deviation added to each expert, relative to that of its weights; 0 for exact copies.
+        generator: of the noise and the router.
+    """
+    moe.shared_experts.load_state_dict(dense.state_dict())
+    for name in ("gate_proj", "up_proj", "down_proj"):
+        weight = getattr(dense, name).weight
+        stacked = getattr(moe.experts, name)
+        stacked.copy_(weight.expand_as(stacked))
+        if noise:
+            spread = torch.empty_like(stacked).normal_(0.0, 1.0, generator=generator)
+            stacked.add_(spread, alpha=noise * weight.std().item())
+    moe.gate.weight.normal_(0.0, ROUTER_STD, generator=generator)
+    moe.scale_adapter.weight.zero_()
+
+
+def _activated(x: Tensor, silu: bool) -> Tensor:
+    return F.silu(x) if silu else F.gelu(x, approximate="tanh")

@@ -8,12 +8,42 @@ Shapes: B batch, U tokens of the suffix, E experts, A slots of the data mask.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .config import HiMoEConfig
+
 TEMPERATURE = 0.1  # tau of Eq. 4, as released
 SAME_MASK = 0.99  # tokens whose masks have a larger cosine belong to one action space
+
+
+def routing_losses(config: HiMoEConfig, routing: Mapping[int, Tensor], mask_BA: Tensor) -> dict[str, Tensor]:
+    """The weighted router losses of a pass, "as" and "hb", each summed over its layers.
+
+    Args:
+        config: names the definition, the weights, and the kinds of layers they act on.
+        routing: layer -> (B, U, E) probabilities of all suffix tokens.
+        mask_BA: (B, A) data masks.
+    """
+    reg = config.regularisation
+    losses = {"as": mask_BA.new_zeros(()), "hb": mask_BA.new_zeros(())}
+    for layer, probability in routing.items():
+        kind = config.layer_kind(layer)
+        moe = config.expert.moe(kind)
+        if kind in reg.as_on:
+            contrast = (
+                as_reg_released(probability, mask_BA)
+                if reg.definition == "released"
+                else as_reg_paper(probability, moe.top_k)
+            )
+            losses["as"] = losses["as"] + reg.as_weight * contrast
+        if kind in reg.hb_on:
+            balance = hb_reg_released if reg.definition == "released" else hb_reg_paper
+            losses["hb"] = losses["hb"] + reg.hb_weight * balance(probability, moe.top_k)
+    return losses
 
 
 def as_reg_released(probability_BUE: Tensor, mask_BA: Tensor) -> Tensor:

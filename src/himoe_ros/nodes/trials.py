@@ -46,7 +46,7 @@ class Trials(ManagedNode):
         self._seed = self.parameter("seed", 0)
         self._patience = self.parameter("ready_within_s", 60.0)
         self._out = Path(self.parameter("out", "himoe_results"))
-        self._policy = "unknown"
+        self._policy = ""
         self._told: dict[str, str] = {}
         self._images: dict[str, np.ndarray] = {}
         self._joints: dict[str, float] | None = None
@@ -149,6 +149,7 @@ class Trials(ManagedNode):
         for camera in self._embodiment.cameras:
             self._wait(lambda c=camera: c.name in self._images, self._patience, f"no image came on {camera.topic}")
         self._wait(lambda: self._unified_at is not None, self._patience, "the policy built no observation")
+        self._wait(lambda: self._policy, self._patience, "the policy's diagnostics did not tell which weights it has")
 
     def _wait(self, condition, within: float, failure: str) -> None:
         deadline = time.monotonic() + within
