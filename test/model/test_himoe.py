@@ -11,8 +11,9 @@ import torch
 import yaml
 
 from himoe_ros.core.errors import ConfigError
+from himoe_ros.model import moe
 from himoe_ros.model.config import LayerKind, load_model_config, parse_model_config
-from himoe_ros.model.flow import flow_loss, integrate, interpolate, time_embedding
+from himoe_ros.model.flow import flow_loss, flow_times, integrate, interpolate, time_embedding
 from himoe_ros.model.himoe import HiMoEVLA, ModelInputs
 from himoe_ros.resources import config
 
@@ -78,11 +79,11 @@ def test_samples_of_a_batch_do_not_see_each_other(model):
 
 
 def test_sampling_evaluates_ten_times_never_at_zero_and_leaves_the_noise(model):
-    times = []
+    steps = []
     start = noise()
     before = start.clone()
-    out = integrate(lambda x, t: times.append(t[0].item()) or torch.ones_like(x), start, 10)
-    assert times == pytest.approx([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    out = integrate(lambda x, i: steps.append(i) or torch.ones_like(x), start, 10)
+    assert [flow_times(10)[i] for i in steps] == pytest.approx([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
     torch.testing.assert_close(out, before - 1.0)
     model.sample_actions(inputs(), start)
     assert torch.equal(start, before)
@@ -101,25 +102,48 @@ def test_images_words_state_and_mask_all_matter(model):
 
 
 def test_the_data_mask_alone_chooses_the_action_space_expert(model):
-    gate = model.expert.layers[0].mlp.gate
-    _, kept = gate(inputs().data_mask)
-    assert ((kept > 0).sum(-1) == 1).all()
-    assert torch.equal(kept[0], kept[1])
-    probability, _ = gate(inputs().data_mask)
-    assert kept[0].max() == probability[0].max(), "the winner's weight is its raw probability"
+    routing = model.expert.layers[0].mlp.route(inputs().data_mask)
+    assert routing.chosen.shape == (2, 1, 1)
+    assert torch.equal(routing.chosen[0], routing.chosen[1])
+    assert torch.equal(routing.weight[..., 0], routing.probability.amax(-1)), "the winner's raw probability"
 
 
-def test_a_weight_of_zero_leaves_an_expert_out(model):
+@pytest.mark.parametrize("small", [1 << 30, 0], ids=["all at once", "grouped"])
+def test_a_token_hears_the_experts_it_chose_and_no_other(model, monkeypatch, small):
+    monkeypatch.setattr(moe, "SMALL", small)
     experts = model.expert.layers[1].mlp.experts
     x = torch.randn(1, 3, 192)
-    weight = torch.zeros(1, 3, 8)
-    weight[..., 2], weight[..., 5] = 0.75, 0.25
+    chosen = torch.tensor([[[2, 5]] * 3])
+    weight = torch.tensor([[[0.75, 0.25]] * 3])
 
     def single(i: int) -> torch.Tensor:
         gate, up, down = experts.gate_proj[i], experts.up_proj[i], experts.down_proj[i]
         return (torch.nn.functional.silu(x @ gate.T) * (x @ up.T)) @ down.T
 
-    torch.testing.assert_close(experts(x, weight), 0.75 * single(2) + 0.25 * single(5))
+    out = experts(x, moe.Routing(torch.zeros(1, 3, 8), chosen, weight))
+    torch.testing.assert_close(out, 0.75 * single(2) + 0.25 * single(5), atol=1e-5, rtol=1e-4)
+
+
+def test_both_ways_to_run_experts_agree_with_gradients(model, monkeypatch):
+    results = []
+    for small in (1 << 30, 0):
+        monkeypatch.setattr(moe, "SMALL", small)
+        model.zero_grad()
+        velocity, _ = model(inputs(), noise(), torch.tensor([0.2, 0.8]))
+        velocity.square().mean().backward()
+        layer = model.expert.layers[1].mlp
+        results.append((velocity.detach(), layer.experts.up_proj.grad.clone(), layer.gate.weight.grad.clone()))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_sampling_equals_the_training_pass_step_by_step(model):
+    x = noise()
+    for t in flow_times(10):
+        with torch.no_grad():
+            velocity, _ = model(inputs(), x, torch.full((2,), t))
+        x = x - velocity / 10
+    torch.testing.assert_close(model.sample_actions(inputs(), noise()), x, atol=2e-5, rtol=1e-5)
 
 
 def test_flow_path_and_masked_loss():

@@ -17,6 +17,7 @@ from himoe_ros.model.checkpoint import load_released, released_names
 from himoe_ros.model.config import ExpertConfig, HiMoEConfig, LanguageConfig, LayerKind, MoEConfig, VisionConfig
 from himoe_ros.model.flow import flow_loss, interpolate
 from himoe_ros.model.himoe import HiMoEVLA, ModelInputs
+from himoe_ros.model.moe import Routing
 from himoe_ros.model.regularisation import as_reg_released, hb_reg_released
 
 GOLDEN = Path(os.environ.get("HIMOE_GOLDEN", Path(__file__).parents[1] / "data" / "golden_a"))
@@ -90,10 +91,15 @@ class Golden:
             if i in self.moe_layers:
                 hooks.append(
                     layer.mlp.gate.register_forward_hook(
-                        lambda _m, _a, o, i=i: weights.setdefault(i, []).append(o[1].detach())
+                        lambda _m, _a, o, i=i: weights.setdefault(i, []).append(spread(o).detach())
                     )
                 )
         return hidden, weights, hooks
+
+
+def spread(routing: Routing) -> torch.Tensor:
+    """(B, T, E) weights, 0 for experts that were not chosen."""
+    return torch.zeros_like(routing.probability).scatter(-1, routing.chosen, routing.weight)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +118,7 @@ def check_layers(golden: Golden, name: str, hidden: dict[int, list], weights: di
     tokens = 1 + golden.config.chunk_steps
     for i, kind in golden.moe_layers.items():
         if kind is LayerKind.AS:  # ours chooses once a sample, the reference once a token
-            mine = weights[i][0].repeat_interleave(tokens, dim=0)
+            mine = weights[i][0].expand(-1, tokens, -1).flatten(0, 1)
         else:
             mine = torch.cat(weights[i][:2], dim=1).flatten(0, 1)
         theirs = torch.zeros_like(mine).scatter(
@@ -138,30 +144,26 @@ def test_prefix_keys_and_values(golden):
 def test_suffix_embeddings(golden):
     ones = torch.ones(len(golden.inputs.state))
     state = golden.model.embed_state(golden.inputs)
-    actions = golden.model.embed_actions(golden.input("noise"), ones, None)
+    actions = golden.model.embed_actions(golden.input("noise"), golden.model.embed_times(ones), None)
     close(torch.cat([state, actions], dim=1), golden.out("suffix.embs_t1"), HIDDEN)
 
 
 @torch.no_grad()
 def test_first_step_layer_by_layer(golden):
     hidden, weights, hooks = golden.watch()
-    context = golden.model.encode(golden.inputs).context
-    ones = torch.ones(len(golden.inputs.state))
-    denoised = golden.model.denoise(golden.input("noise"), ones, golden.inputs, context)
+    velocity, _ = golden.model(golden.inputs, golden.input("noise"), torch.ones(len(golden.inputs.state)))
     for hook in hooks:
         hook.remove()
     check_layers(golden, "step0", hidden, weights)
-    close(denoised.hidden, golden.out("step0.suffix_normed")[:, 1:], HIDDEN)
-    close(golden.model.velocity(denoised, None), golden.out("v_t.step0"), HIDDEN)
+    close(velocity, golden.out("v_t.step0"), HIDDEN)
 
 
 @torch.no_grad()
 def test_every_euler_state_and_the_sample(golden):
     states, velocities, times = golden.out("euler.x"), golden.out("euler.v"), golden.out("euler.times")
-    context = golden.model.encode(golden.inputs).context
     for x, v, t in zip(states, velocities, times, strict=True):
-        denoised = golden.model.denoise(x, t.expand(len(x)), golden.inputs, context)
-        close(golden.model.velocity(denoised, None), v, HIDDEN)
+        velocity, _ = golden.model(golden.inputs, x, t.expand(len(x)))
+        close(velocity, v, HIDDEN)
     noise = golden.input("noise")
     before = noise.clone()
     close(golden.model.sample_actions(golden.inputs, noise), golden.out("sample_actions.out"), SAMPLE)

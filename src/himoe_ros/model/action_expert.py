@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import HiMoEConfig, LayerKind
-from .moe import ActionSpaceMoE, AdaMoE, DenseMLP, HeterogeneityBalancingMoE
+from .moe import ActionSpaceMoE, AdaMoE, DenseMLP, HeterogeneityBalancingMoE, Routing
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,47 @@ class Context:
     valid: Tensor | None
     length: Tensor
 
-    def extended(self, keys: list[Tensor], values: list[Tensor]) -> Context:
-        """This context followed by valid tokens with these keys and values."""
-        added = keys[0].shape[2]
-        valid = None if self.valid is None else F.pad(self.valid, (0, added), value=True)
-        return Context(
-            tuple(torch.cat(pair, dim=2) for pair in zip(self.keys, keys, strict=True)),
-            tuple(torch.cat(pair, dim=2) for pair in zip(self.values, values, strict=True)),
-            valid,
-            self.length + added,
-        )
+
+class Growth:
+    """A context that keeps the keys and values of new tokens, as in training and for the state token."""
+
+    def __init__(self, context: Context, tokens: int) -> None:
+        self.tokens = tokens
+        self._context = context
+        self._keys: list[Tensor] = []
+        self._values: list[Tensor] = []
+        self.rope = rope(context.length + torch.arange(tokens, device=context.length.device), context.keys[0].shape[-1])
+        self._valid = None if context.valid is None else F.pad(context.valid, (0, tokens), value=True)
+        self.mask = None if self._valid is None else self._valid[:, None, None, :]
+
+    def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The layer's keys and values with the new tokens' at the end."""
+        self._keys.append(torch.cat([self._context.keys[layer], k], dim=2))
+        self._values.append(torch.cat([self._context.values[layer], v], dim=2))
+        return self._keys[-1], self._values[-1]
+
+    def context(self) -> Context:
+        """Everything so far, once all layers have run."""
+        return Context(tuple(self._keys), tuple(self._values), self._valid, self._context.length + self.tokens)
+
+
+class Window:
+    """A context with room for one set of new tokens, written over at every flow step; no gradients."""
+
+    def __init__(self, context: Context, tokens: int) -> None:
+        self.rope = rope(context.length + torch.arange(tokens, device=context.length.device), context.keys[0].shape[-1])
+        self._start = context.keys[0].shape[2]
+        self._keys = [F.pad(k, (0, 0, 0, tokens)) for k in context.keys]
+        self._values = [F.pad(v, (0, 0, 0, tokens)) for v in context.values]
+        self.mask = None
+        if context.valid is not None:
+            self.mask = F.pad(context.valid, (0, tokens), value=True)[:, None, None, :]
+
+    def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The layer's keys and values with the new tokens' at the end, in place."""
+        self._keys[layer][:, :, self._start :] = k
+        self._values[layer][:, :, self._start :] = v
+        return self._keys[layer], self._values[layer]
 
 
 class RMSNorm(nn.Module):
@@ -54,13 +85,17 @@ class RMSNorm(nn.Module):
         return (normed * (1.0 + self.weight.float())).to(x.dtype)
 
 
-def rotate(x_BHTC: Tensor, position_BT: Tensor) -> Tensor:
-    """Rotary position embedding, half-split, base 1e4, in float32."""
-    half = x_BHTC.shape[-1] // 2
-    frequency = 1e4 ** (-torch.arange(half, dtype=torch.float32, device=x_BHTC.device) / half)
+def rope(position_BT: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the rotary embedding, half-split, base 1e4: two (B, 1, T, C / 2) float32."""
+    half = head_dim // 2
+    frequency = 1e4 ** (-torch.arange(half, dtype=torch.float32, device=position_BT.device) / half)
     angle = position_BT[:, None, :, None].float() * frequency
-    cos, sin = angle.cos(), angle.sin()
-    a, b = x_BHTC.float().split(half, dim=-1)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x_BHTC: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding, in float32."""
+    a, b = x_BHTC.float().chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x_BHTC.dtype)
 
 
@@ -76,26 +111,15 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, config.language.kv_heads * c, bias=False)
         self.o_proj = nn.Linear(config.expert.heads * c, width, bias=False)
 
-    def forward(self, x_BTD: Tensor, context: Context, layer: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the output (B, T, D), and the keys and values (B, K, T, C) of the new tokens."""
+    def forward(self, x_BTD: Tensor, memory: Growth | Window, layer: int) -> Tensor:
         b, t, _ = x_BTD.shape
-        position = context.length + torch.arange(t, device=x_BTD.device)
         q, k, v = (
             proj(x_BTD).view(b, t, -1, self.head_dim).transpose(1, 2)
             for proj in (self.q_proj, self.k_proj, self.v_proj)
         )
-        q, k = rotate(q, position), rotate(k, position)
-        mask = None
-        if context.valid is not None:
-            mask = F.pad(context.valid, (0, t), value=True)[:, None, None, :]
-        out = F.scaled_dot_product_attention(
-            q,
-            torch.cat([context.keys[layer], k], dim=2),
-            torch.cat([context.values[layer], v], dim=2),
-            attn_mask=mask,
-            enable_gqa=True,
-        )
-        return self.o_proj(out.transpose(1, 2).reshape(b, t, -1)), k, v
+        k, v = memory.add(layer, rotate(k, *memory.rope), v)
+        out = F.scaled_dot_product_attention(rotate(q, *memory.rope), k, v, attn_mask=memory.mask, enable_gqa=True)
+        return self.o_proj(out.transpose(1, 2).reshape(b, t, -1))
 
 
 class ExpertLayer(nn.Module):
@@ -111,18 +135,15 @@ class ExpertLayer(nn.Module):
         self.mlp = _feed_forward(config, kind)
 
     def forward(
-        self, x_BTD: Tensor, mask_BA: Tensor, context: Context, layer: int
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        attended, k, v = self.self_attn(self.input_layernorm(x_BTD), context, layer)
-        x_BTD = x_BTD + attended
+        self, x_BTD: Tensor, space: Routing | None, memory: Growth | Window, layer: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the hidden states, and the routing probabilities of an MoE layer."""
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), memory, layer)
         normed = self.post_attention_layernorm(x_BTD)
-        routing = None
         if self.kind is LayerKind.DENSE:
-            x_BTD = x_BTD + self.mlp(normed)
-        else:
-            out, routing = self.mlp(normed, mask_BA)
-            x_BTD = x_BTD + out
-        return x_BTD, k, v, routing
+            return x_BTD + self.mlp(normed), None
+        out, probability = self.mlp(normed, space)
+        return x_BTD + out, probability
 
 
 def _feed_forward(config: HiMoEConfig, kind: LayerKind) -> nn.Module:
@@ -136,20 +157,6 @@ def _feed_forward(config: HiMoEConfig, kind: LayerKind) -> nn.Module:
     return DenseMLP(expert.width, expert.mlp, silu=False)
 
 
-@dataclass(frozen=True)
-class ExpertOutput:
-    """
-    Attributes:
-        hidden: (B, T, D) after the final norm.
-        context: the context with the new tokens at its end.
-        routing: layer -> (B, T, E) probabilities, of AS and HB layers.
-    """
-
-    hidden: Tensor
-    context: Context
-    routing: dict[int, Tensor]
-
-
 class ActionExpert(nn.Module):
     """All layers and the final norm. Layer i reads the prefix's layer i."""
 
@@ -158,13 +165,21 @@ class ActionExpert(nn.Module):
         self.layers = nn.ModuleList(ExpertLayer(config, config.layer_kind(i)) for i in range(config.language.layers))
         self.norm = RMSNorm(config.expert.width)
 
-    def forward(self, x_BTD: Tensor, mask_BA: Tensor, context: Context) -> ExpertOutput:
-        """Run T new tokens that see the context and each other."""
-        keys, values, routing = [], [], {}
+    def route(self, mask_BA: Tensor) -> dict[int, Routing]:
+        """The action-space experts' choice, layer by layer: made once for all tokens and flow steps."""
+        return {i: layer.mlp.route(mask_BA) for i, layer in enumerate(self.layers) if layer.kind is LayerKind.AS}
+
+    def forward(
+        self, x_BTD: Tensor, spaces: dict[int, Routing], memory: Growth | Window
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run T new tokens that see the memory and each other.
+
+        Returns:
+            (B, T, D) after the final norm, and layer -> (B, T, E) routing probabilities of MoE layers.
+        """
+        routing = {}
         for i, layer in enumerate(self.layers):
-            x_BTD, k, v, probability = layer(x_BTD, mask_BA, context, i)
-            keys.append(k)
-            values.append(v)
+            x_BTD, probability = layer(x_BTD, spaces.get(i), memory, i)
             if probability is not None:
                 routing[i] = probability
-        return ExpertOutput(self.norm(x_BTD), context.extended(keys, values), routing)
+        return self.norm(x_BTD), routing

@@ -23,17 +23,17 @@ def time_embedding(t_B: Tensor, width: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def integrate(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
+def integrate(velocity: Callable[[Tensor, int], Tensor], noise: Tensor, steps: int) -> Tensor:
     """Euler integration of dx/dt = velocity(x, t) from t = 1 (noise) down to t = 0 (actions).
 
     Args:
-        velocity: (x (B, T, A), t (B,)) -> (B, T, A); called exactly `steps` times, never at t = 0.
+        velocity: (x (B, T, A), i) -> (B, T, A) at the i-th of `flow_times`; called exactly `steps` times.
         noise: (B, T, A) float32, left as it is.
     """
     x = noise
     step = -1.0 / steps
-    for t in flow_times(steps):
-        x = x + step * velocity(x, torch.full((noise.shape[0],), t, device=noise.device))
+    for i in range(steps):
+        x = x + step * velocity(x, i)
     return x
 
 

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.errors import ObservationError
-from .action_expert import ActionExpert, Context, ExpertOutput
+from .action_expert import ActionExpert, Context, Growth, Window
 from .config import HiMoEConfig
-from .flow import integrate, time_embedding
+from .flow import flow_times, integrate, time_embedding
+from .moe import Routing
 from .prefix import Prefix
 
 
@@ -40,6 +41,21 @@ class ModelInputs:
     state: Tensor
     data_mask: Tensor
     space: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the flow steps share.
+
+    Attributes:
+        context: prefix and state token.
+        spaces: layer -> choice of the action-space experts.
+        routing: layer -> (B, 1, E) routing probabilities of the state token.
+    """
+
+    context: Context
+    spaces: dict[int, Routing]
+    routing: dict[int, Tensor]
 
 
 class Projection(nn.Linear):
@@ -93,22 +109,17 @@ class HiMoEVLA(nn.Module):
                 parameter.normal_(0.0, 1.0 / math.sqrt(fan_in), generator=generator)
         return self
 
-    def encode(self, inputs: ModelInputs) -> ExpertOutput:
-        """Everything that stays the same over the flow steps: images, words, and the state token.
+    def encode(self, inputs: ModelInputs) -> Encoded:
+        """Everything that stays the same over the flow steps: images, words, the state token, action spaces.
 
         The state token sees the prefix and itself, never the actions, so its keys and values are
         part of the context that the actions see.
         """
         prefix = self.prefix(inputs.images, inputs.view_mask, inputs.tokens, inputs.token_mask)
-        return self.expert(self.embed_state(inputs), inputs.data_mask, prefix)
-
-    def denoise(self, x_BTA: Tensor, t_B: Tensor, inputs: ModelInputs, context: Context) -> ExpertOutput:
-        """Run the action tokens at time t of the flow; of the inputs only mask and space are read."""
-        return self.expert(self.embed_actions(x_BTA, t_B, inputs.space), inputs.data_mask, context)
-
-    def velocity(self, denoised: ExpertOutput, space: Tensor | None) -> Tensor:
-        """The learned velocity, (B, T, A) float32."""
-        return self.action_out_proj(denoised.hidden, space).float()
+        spaces = self.expert.route(inputs.data_mask)
+        memory = Growth(prefix, 1)
+        _, routing = self.expert(self.embed_state(inputs), spaces, memory)
+        return Encoded(memory.context(), spaces, routing)
 
     def embed_state(self, inputs: ModelInputs) -> Tensor:
         """[values | mask] -> the state token, (B, 1, D)."""
@@ -117,13 +128,21 @@ class HiMoEVLA(nn.Module):
         told = torch.cat([inputs.state, inputs.data_mask], dim=-1).to(dtype)[:, None]
         return self._marked(self.state_proj(told, inputs.space), inputs.space)
 
-    def embed_actions(self, x_BTA: Tensor, t_B: Tensor, space: Tensor | None) -> Tensor:
-        """Noisy actions and the time -> action tokens, (B, T, D)."""
-        dtype = self.action_in_proj.weight.dtype
-        action = self.action_in_proj(x_BTA.to(dtype), space)
-        time = time_embedding(t_B, action.shape[-1]).to(dtype)[:, None].expand_as(action)
-        hidden = F.silu(self.action_time_mlp_in(torch.cat([action, time], dim=-1)))
-        return self._marked(self.action_time_mlp_out(hidden), space)
+    def embed_times(self, t_S: Tensor) -> Tensor:
+        """Times of the flow -> (S, D), their part of the action tokens' first layer, which no action changes."""
+        width = self.config.expert.width
+        first = self.action_time_mlp_in
+        return F.linear(time_embedding(t_S, width).to(first.weight.dtype), first.weight[:, width:], first.bias)
+
+    def embed_actions(self, x_BTA: Tensor, time_BD: Tensor, space: Tensor | None) -> Tensor:
+        """Noisy actions and their time, from `embed_times` -> action tokens, (B, T, D)."""
+        action = self.action_in_proj(x_BTA.to(self.action_in_proj.weight.dtype), space)
+        hidden = F.linear(action, self.action_time_mlp_in.weight[:, : action.shape[-1]]) + time_BD[:, None]
+        return self._marked(self.action_time_mlp_out(F.silu(hidden)), space)
+
+    def velocity(self, hidden_BTD: Tensor, space: Tensor | None) -> Tensor:
+        """The learned velocity, (B, T, A) float32."""
+        return self.action_out_proj(hidden_BTD, space).float()
 
     @torch.inference_mode()
     def sample_actions(self, inputs: ModelInputs, noise: Tensor) -> Tensor:
@@ -135,19 +154,25 @@ class HiMoEVLA(nn.Module):
         Returns:
             (B, T, A) float32.
         """
-        context = self.encode(inputs).context
-        return integrate(
-            lambda x, t: self.velocity(self.denoise(x, t, inputs, context), inputs.space),
-            noise,
-            self.config.flow_steps,
-        )
+        encoded = self.encode(inputs)
+        memory = Window(encoded.context, noise.shape[1])
+        times = torch.tensor(flow_times(self.config.flow_steps), device=noise.device)
+        embedded = self.embed_times(times)
+
+        def velocity(x: Tensor, step: int) -> Tensor:
+            tokens = self.embed_actions(x, embedded[step : step + 1], inputs.space)
+            hidden, _ = self.expert(tokens, encoded.spaces, memory)
+            return self.velocity(hidden, inputs.space)
+
+        return integrate(velocity, noise, self.config.flow_steps)
 
     def forward(self, inputs: ModelInputs, x_BTA: Tensor, t_B: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """One training pass: the velocity (B, T, A), and layer -> routing probabilities (B, 1 + T, E)."""
-        state = self.encode(inputs)
-        actions = self.denoise(x_BTA, t_B, inputs, state.context)
-        routing = {i: torch.cat([state.routing[i], actions.routing[i]], dim=1) for i in state.routing}
-        return self.velocity(actions, inputs.space), routing
+        encoded = self.encode(inputs)
+        tokens = self.embed_actions(x_BTA, self.embed_times(t_B), inputs.space)
+        hidden, actions = self.expert(tokens, encoded.spaces, Growth(encoded.context, tokens.shape[1]))
+        routing = {i: torch.cat([encoded.routing[i], actions[i]], dim=1) for i in actions}
+        return self.velocity(hidden, inputs.space), routing
 
     def _marked(self, tokens_BTD: Tensor, space_B: Tensor | None) -> Tensor:
         """Tokens with the embodiment's learned indicator added, in the GR00T-like variant."""

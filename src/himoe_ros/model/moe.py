@@ -1,9 +1,12 @@
 """The feed-forward parts of the action expert: dense, AS-MoE, HB-MoE (paper, section 3.2.2), and AdaMoE.
 
-Shapes: B batch, T tokens, D width, E experts, F expert width, A slots of the data mask.
+Shapes: B batch, T tokens, N = B T, D width, E experts, k chosen ones, P = N k pairs, F expert width,
+A slots of the data mask.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +14,7 @@ from torch import Tensor, nn
 
 from .config import AdaConfig, MoEConfig
 
+SMALL = 1 << 21  # elements of a stacked weight below which all experts run on all tokens
 ROUTER_STD = 0.006  # of a router that begins nearly indifferent (AdaMoE, released default)
 
 
@@ -28,8 +32,23 @@ class DenseMLP(nn.Module):
         return self.down_proj(_activated(self.gate_proj(x_BTD), self.silu) * self.up_proj(x_BTD))
 
 
+@dataclass(frozen=True)
+class Routing:
+    """Where tokens go.
+
+    Attributes:
+        probability: (B, T, E), the router's softmax.
+        chosen: (B, T, k) int64, the experts that act.
+        weight: (B, T, k), how much each counts.
+    """
+
+    probability: Tensor
+    chosen: Tensor
+    weight: Tensor
+
+
 class Experts(nn.Module):
-    """E gated experts with stacked weights, mixed by a weight for each token and expert."""
+    """E gated experts with stacked weights, of which each token hears a few."""
 
     def __init__(self, width: int, config: MoEConfig, silu: bool = True) -> None:
         super().__init__()
@@ -39,13 +58,33 @@ class Experts(nn.Module):
         self.up_proj = nn.Parameter(torch.empty(e, f, width))
         self.down_proj = nn.Parameter(torch.empty(e, width, f))
 
-    def forward(self, x_BTD: Tensor, weight_BTE: Tensor) -> Tensor:
-        """Sum over experts of weight * expert(x); a weight of 0 leaves an expert out."""
-        b, t, d = x_BTD.shape
-        x_ND = x_BTD.reshape(1, b * t, d)
+    def forward(self, x_BTD: Tensor, routing: Routing) -> Tensor:
+        """Sum over the chosen experts of weight * expert(x)."""
+        x_ND = x_BTD.flatten(0, 1)
+        chosen, weight = routing.chosen.flatten(0, 1), routing.weight.flatten(0, 1).to(x_BTD.dtype)
+        small = self.gate_proj.numel() <= SMALL
+        out = self._all(x_ND, chosen, weight) if small else self._grouped(x_ND, chosen, weight)
+        return out.view_as(x_BTD)
+
+    def _all(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
+        """Run every expert on every token: fewest operations, for experts that fit a cache."""
+        weight_NE = weight_NK.new_zeros(len(x_ND), len(self.gate_proj)).scatter(-1, chosen_NK, weight_NK)
         hidden_ENF = _activated(x_ND @ self.gate_proj.mT, self.silu) * (x_ND @ self.up_proj.mT)
-        hidden_ENF = hidden_ENF * weight_BTE.reshape(b * t, -1).mT.unsqueeze(-1)
-        return (hidden_ENF @ self.down_proj.mT).sum(0).view(b, t, d)
+        return ((hidden_ENF * weight_NE.mT.unsqueeze(-1)) @ self.down_proj.mT).sum(0)
+
+    def _grouped(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
+        """Sort the (token, expert) pairs by expert and run each expert on its own: only chosen weights are read,
+        and nothing waits for the device."""
+        order = chosen_NK.flatten().argsort(stable=True)
+        token = order // chosen_NK.shape[1]
+        experts = torch.arange(len(self.gate_proj), device=x_ND.device)
+        ends = (chosen_NK.flatten().unsqueeze(0) <= experts.unsqueeze(1)).sum(1).to(torch.int32)
+        x_PD = x_ND[token]
+        hidden_PF = _activated(F.grouped_mm(x_PD, self.gate_proj.mT, offs=ends), self.silu)
+        hidden_PF = (
+            hidden_PF * F.grouped_mm(x_PD, self.up_proj.mT, offs=ends) * weight_NK.flatten()[order].unsqueeze(-1)
+        )
+        return torch.zeros_like(x_ND).index_add(0, token, F.grouped_mm(hidden_PF, self.down_proj.mT, offs=ends))
 
 
 class Router(nn.Module):
@@ -60,13 +99,12 @@ class Router(nn.Module):
         self.weight = nn.Parameter(torch.empty(config.experts, inputs))
         self.top_k = config.top_k
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., inputs) -> probabilities (..., E) and weights (..., E), 0 for all but the k best."""
-        probability = F.linear(x.float(), self.weight.float()).softmax(-1)
+    def forward(self, x_BTI: Tensor) -> Routing:
+        probability = F.linear(x_BTI.float(), self.weight.float()).softmax(-1)
         best, chosen = probability.topk(self.top_k, dim=-1)
         if self.top_k > 1:
             best = best / (best.sum(-1, keepdim=True) + 1e-20)
-        return probability, torch.zeros_like(probability).scatter(-1, chosen, best)
+        return Routing(probability, chosen, best)
 
 
 class ActionSpaceMoE(nn.Module):
@@ -77,12 +115,15 @@ class ActionSpaceMoE(nn.Module):
         self.gate = Router(slots, config)
         self.experts = Experts(width, config)
 
-    def forward(self, x_BTD: Tensor, mask_BA: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the output (B, T, D) and the routing probabilities (B, T, E)."""
-        probability_BE, weight_BE = self.gate(mask_BA)
+    def route(self, mask_BA: Tensor) -> Routing:
+        """The choice for all tokens of a sample, (B, 1, ...); it holds for every layer input and flow step."""
+        return self.gate(mask_BA.unsqueeze(1))
+
+    def forward(self, x_BTD: Tensor, space: Routing) -> tuple[Tensor, Tensor]:
+        """Returns the output (B, T, D) and the routing probabilities (B, T, E); `space` is from `route`."""
         tokens = x_BTD.shape[1]
-        weight_BTE = weight_BE.to(x_BTD.dtype).unsqueeze(1).expand(-1, tokens, -1)
-        return self.experts(x_BTD, weight_BTE), probability_BE.unsqueeze(1).expand(-1, tokens, -1)
+        spread = Routing(*(t.expand(-1, tokens, -1) for t in (space.probability, space.chosen, space.weight)))
+        return self.experts(x_BTD, spread), spread.probability
 
 
 class HeterogeneityBalancingMoE(nn.Module):
@@ -94,13 +135,13 @@ class HeterogeneityBalancingMoE(nn.Module):
         self.experts = Experts(width, config)
         self.shared_experts = DenseMLP(width, config.mlp * config.shared, silu=True) if config.shared else None
 
-    def forward(self, x_BTD: Tensor, _mask_BA: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the output (B, T, D) and the routing probabilities (B, T, E); the mask is not read."""
-        probability_BTE, weight_BTE = self.gate(x_BTD)
-        out = self.experts(x_BTD, weight_BTE.to(x_BTD.dtype))
+    def forward(self, x_BTD: Tensor, _space: None) -> tuple[Tensor, Tensor]:
+        """Returns the output (B, T, D) and the routing probabilities (B, T, E)."""
+        routing = self.gate(x_BTD)
+        out = self.experts(x_BTD, routing)
         if self.shared_experts is not None:
             out = out + self.shared_experts(x_BTD)
-        return out, probability_BTE
+        return out, routing.probability
 
 
 class AdaMoE(nn.Module):
@@ -121,16 +162,16 @@ class AdaMoE(nn.Module):
         inputs = width if self.additive else width + config.experts
         self.scale_adapter = nn.Linear(inputs, config.experts, bias=False)
 
-    def forward(self, x_BTD: Tensor, _mask_BA: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the output (B, T, D) and the router's probabilities (B, T, E); the mask is not read."""
-        probability_BTE, kept_BTE = self.gate(x_BTD)
+    def forward(self, x_BTD: Tensor, _space: None) -> tuple[Tensor, Tensor]:
+        """Returns the output (B, T, D) and the router's probabilities (B, T, E)."""
+        selected = self.gate(x_BTD)
+        probability_BTE = selected.probability.to(x_BTD.dtype)
         if self.additive:
-            weight_BTE = probability_BTE.to(x_BTD.dtype) + self.scale_adapter(x_BTD)
+            weight_BTE = probability_BTE + self.scale_adapter(x_BTD)
         else:
-            seen = torch.cat([x_BTD, probability_BTE.to(x_BTD.dtype)], dim=-1)
-            weight_BTE = self.scale_adapter(seen).softmax(-1)
-        routed = self.experts(x_BTD, weight_BTE * (kept_BTE > 0))
-        return 0.5 * (self.shared_experts(x_BTD) + routed), probability_BTE
+            weight_BTE = self.scale_adapter(torch.cat([x_BTD, probability_BTE], dim=-1)).softmax(-1)
+        routing = Routing(selected.probability, selected.chosen, weight_BTE.gather(-1, selected.chosen))
+        return 0.5 * (self.shared_experts(x_BTD) + self.experts(x_BTD, routing)), selected.probability
 
 
 @torch.no_grad()
