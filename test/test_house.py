@@ -24,7 +24,8 @@ ARROWS = {
     "runner": {"core", "bringup"},
     "launching": {"bringup"},
     "resources": {"core"},
-    "cli": {"core", "bringup", "resources", "runner", "sim"},
+    "bench": {"core", "model"},
+    "cli": {"core", "bench", "bringup", "resources", "runner", "sim"},
 }
 ROS = {"rclpy", "launch", "launch_ros", "cv_bridge", "std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs"}
 FORBIDDEN = {

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from .bringup import ARGUMENTS, TRIAL_ARGUMENTS, Argument, bench_graphs, graph
@@ -55,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     graph_bench = _command(bench, "graph", _bench_graph, "rates, delivery and latency of the running graph")
     graph_bench.add_argument("--seconds", type=float, default=60.0, help="length of each measurement, s")
     _add_json(graph_bench)
+    policy_bench = _command(bench, "policy", _bench_policy, "the model against a plain loop shaped like the release")
+    policy_bench.add_argument("--runs", type=int, default=10, help="timed runs of each part; medians are told")
+    policy_bench.add_argument("--threads", type=int, default=2, help="CPU threads")
+    _add_json(policy_bench)
     return parser
 
 
@@ -113,6 +118,23 @@ def _picture(options: argparse.Namespace) -> int:
     from .sim.picture import save_picture  # noqa: PLC0415 - MuJoCo reads MUJOCO_GL when imported
 
     save_picture(options.out, options.camera, options.seed, options.width, options.height)
+    return 0
+
+
+def _bench_policy(options: argparse.Namespace) -> int:
+    """Torch is slow to import, so only here."""
+    from .bench.policy import bench_policy  # noqa: PLC0415
+
+    figures = bench_policy(options.runs, options.threads, config("models"))
+    print(f"medians of {options.runs} runs, ms, {options.threads} threads; difference: largest between both outputs")
+    for title, rows in figures.items():
+        print(f"{title}\n  {'':<18}{'ours':>10}{'release':>10}{'ratio':>8}{'difference':>12}")
+        for r in rows:
+            ratio = r.theirs / r.ours
+            print(f"  {r.part:<18}{1e3 * r.ours:>10.1f}{1e3 * r.theirs:>10.1f}{ratio:>8.2f}{r.difference:>12.1e}")
+    if options.json:
+        data = {title: [asdict(row) for row in rows] for title, rows in figures.items()}
+        options.json.write_text(json.dumps(data, indent=1))
     return 0
 
 

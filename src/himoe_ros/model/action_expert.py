@@ -81,8 +81,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        normed = F.rms_norm(x.float(), x.shape[-1:], eps=1e-6)
-        return (normed * (1.0 + self.weight.float())).to(x.dtype)
+        return F.rms_norm(x.float(), x.shape[-1:], 1.0 + self.weight.float(), 1e-6).to(x.dtype)
 
 
 def rope(position_BT: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
@@ -118,8 +117,10 @@ class Attention(nn.Module):
             for proj in (self.q_proj, self.k_proj, self.v_proj)
         )
         k, v = memory.add(layer, rotate(k, *memory.rope), v)
-        out = F.scaled_dot_product_attention(rotate(q, *memory.rope), k, v, attn_mask=memory.mask, enable_gqa=True)
-        return self.o_proj(out.transpose(1, 2).reshape(b, t, -1))
+        # Nothing here is causal, so the query heads of one key/value head are just more queries of it.
+        q = rotate(q, *memory.rope).reshape(b, k.shape[1], -1, self.head_dim)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=memory.mask)
+        return self.o_proj(out.view(b, -1, t, self.head_dim).transpose(1, 2).reshape(b, t, -1))
 
 
 class ExpertLayer(nn.Module):

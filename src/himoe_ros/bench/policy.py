@@ -1,0 +1,116 @@
+"""`himoe bench policy`: prefix, flow step and whole sample, against the same computed as the release does."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ..model.action_expert import Window
+from ..model.config import HiMoEConfig, LanguageConfig, VisionConfig, load_model_config
+from ..model.flow import flow_times
+from ..model.himoe import HiMoEVLA, ModelInputs
+from . import reference
+
+WORDS = 20  # of an instruction; the release pads to the longest one
+
+
+@dataclass(frozen=True)
+class Row:
+    """One part's medians, s, and the largest difference between the two outputs."""
+
+    part: str
+    ours: float
+    theirs: float
+    difference: float
+
+
+def bench_policy(runs: int, threads: int, models: Path) -> dict[str, list[Row]]:
+    """Title -> rows; ours and the reference's runs take turns, so that a change of the machine's speed hits both."""
+    torch.set_num_threads(threads)
+    full = true_expert(load_model_config("himoe_4b", models))
+    small = load_model_config("himoe_small", models)
+    results = {}
+    for title, config in (
+        ("true expert size, small VLM, chunk 10", full),
+        ("true expert size, small VLM, chunk 50", replace(full, chunk_steps=50)),
+        ("himoe_small", small),
+    ):
+        with torch.no_grad():
+            model = HiMoEVLA(config).initialise(0).eval()
+        results[title] = _compare(model, runs)
+        del model
+    return results
+
+
+def true_expert(config: HiMoEConfig) -> HiMoEConfig:
+    """The released action expert behind a vision-language model small enough for any machine."""
+    language = config.language
+    return replace(
+        config,
+        vision=VisionConfig(width=192, mlp=384, layers=2, heads=4, patch=14),
+        language=LanguageConfig(1024, 192, 384, language.layers, 4, language.kv_heads, language.head_dim),
+    )
+
+
+def _compare(model: HiMoEVLA, runs: int) -> list[Row]:
+    config = model.config
+    lean, padded = _inputs(config)
+    noise = torch.randn(1, config.chunk_steps, config.action_dim, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        cache, valid = reference.prefix(model, padded)
+        encoded = model.encode(lean)
+        memory = Window(encoded.context, config.chunk_steps)
+        embedded = model.embed_times(torch.tensor(flow_times(config.flow_steps)))
+        first = torch.ones(1)
+
+        def step() -> torch.Tensor:
+            hidden, _ = model.expert(model.embed_actions(noise, embedded[:1], None), encoded.spaces, memory)
+            return model.velocity(hidden, None)
+
+        return [
+            _row("prefix", lambda: model.encode(lean), lambda: reference.prefix(model, padded), runs),
+            _row("flow step", step, lambda: reference.velocity(model, padded, cache, valid, noise, first), runs),
+            _row(
+                "sample, 10 steps",
+                lambda: model.sample_actions(lean, noise),
+                lambda: reference.sample_actions(model, padded, noise),
+                runs,
+            ),
+        ]
+
+
+def _inputs(config: HiMoEConfig) -> tuple[ModelInputs, ModelInputs]:
+    """Two views and a sentence as we pass them, and as the release does: a masked third view, padded text."""
+    generator = torch.Generator().manual_seed(1)
+    size = config.image_size
+    images = torch.rand(1, 2, 3, size, size, generator=generator) * 2 - 1
+    tokens = torch.randint(0, config.language.vocab, (1, WORDS), generator=generator)
+    mask = torch.zeros(1, config.action_dim)
+    mask[:, :7] = 1.0
+    lean = ModelInputs(images, None, tokens, None, torch.randn(1, config.action_dim, generator=generator) * mask, mask)
+    padding = config.max_text_tokens - WORDS
+    padded = replace(
+        lean,
+        images=torch.cat([images, torch.zeros(1, 1, 3, size, size)], dim=1),
+        view_mask=torch.tensor([[True, True, False]]),
+        tokens=torch.cat([tokens, torch.zeros(1, padding, dtype=torch.int64)], dim=1),
+        token_mask=torch.tensor([[True] * WORDS + [False] * padding]),
+    )
+    return lean, padded
+
+
+def _row(part: str, ours: Callable[[], object], theirs: Callable[[], object], runs: int) -> Row:
+    mine, other = ours(), theirs()  # the first run warms up
+    difference = (mine - other).abs().max().item() if isinstance(mine, torch.Tensor) else 0.0
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(runs):
+        for call, kept in ((ours, times[0]), (theirs, times[1])):
+            begin = time.perf_counter()
+            call()
+            kept.append(time.perf_counter() - begin)
+    return Row(part, statistics.median(times[0]), statistics.median(times[1]), difference)

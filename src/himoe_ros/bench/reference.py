@@ -1,0 +1,125 @@
+"""The same function computed the way the released code does, on the same weights: what `himoe bench policy` compares.
+
+Nothing is kept between flow steps but the prefix's keys and values; every expert is a loop; attention is
+eager in float32 with repeated keys; missing views and text padding are computed and masked.
+
+Shapes as in the model: B batch, T chunk steps, S = 1 + T suffix tokens, L prefix tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.models.gemma.modeling_gemma import apply_rotary_pos_emb
+
+from ..model.action_expert import Attention, ExpertLayer, rope, rotate
+from ..model.config import LayerKind
+from ..model.flow import flow_times, time_embedding
+from ..model.himoe import HiMoEVLA, ModelInputs
+from ..model.moe import Experts, Router
+
+MASKED = -2.3819763e38
+Cache = list[tuple[Tensor, Tensor]]
+
+
+@torch.inference_mode()
+def sample_actions(model: HiMoEVLA, inputs: ModelInputs, noise: Tensor) -> Tensor:
+    """As HiMoEVLA.sample_actions; both masks of the inputs must be given."""
+    cache, valid = prefix(model, inputs)
+    x = noise.clone()
+    steps = model.config.flow_steps
+    for t in flow_times(steps):
+        x += -1.0 / steps * velocity(model, inputs, cache, valid, x, torch.full((len(x),), t))
+    return x
+
+
+@torch.inference_mode()
+def prefix(model: HiMoEVLA, inputs: ModelInputs) -> tuple[Cache, Tensor]:
+    """Keys and values of every layer, and which prefix tokens are valid, (B, L)."""
+    part = model.prefix
+    hidden, valid = part.embed(inputs.images, inputs.view_mask, inputs.tokens, inputs.token_mask)
+    position = valid.cumsum(-1) - 1
+    angles = part.language_model.rotary_emb(hidden, position)
+    allowed = valid[:, None, :, None] & valid[:, None, None, :]
+    cache: Cache = []
+    for layer in part.language_model.layers:
+        attention = layer.self_attn
+        normed = layer.input_layernorm(hidden)
+        q, k, v = (
+            proj(normed).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+            for proj in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        q, k = apply_rotary_pos_emb(q, k, *angles)
+        cache.append((k, v))
+        hidden = hidden + attention.o_proj(_eager(q, k, v, allowed))
+        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+    return cache, valid
+
+
+@torch.inference_mode()
+def velocity(model: HiMoEVLA, inputs: ModelInputs, cache: Cache, valid: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """One flow step from scratch: state token and action tokens together."""
+    state = model.state_proj(torch.cat([inputs.state, inputs.data_mask], dim=-1)[:, None], None)
+    action = model.action_in_proj(x, None)
+    time = time_embedding(t, action.shape[-1])[:, None].expand_as(action)
+    action = model.action_time_mlp_out(F.silu(model.action_time_mlp_in(torch.cat([action, time], dim=-1))))
+    hidden = torch.cat([state, action], dim=1)
+    tokens = hidden.shape[1]
+    suffix = torch.ones(len(x), tokens, dtype=torch.bool)
+    blocks = torch.tensor([1, 1] + [0] * (tokens - 2)).cumsum(0)
+    among = (blocks[None, :] <= blocks[:, None]).expand(len(x), -1, -1)
+    allowed = torch.cat([valid[:, None, :].expand(-1, tokens, -1), among & suffix[:, None]], dim=2)[:, None]
+    angles = rope(torch.cat([valid, suffix], dim=1).cumsum(-1)[:, -tokens:] - 1, model.config.language.head_dim)
+    for layer, (keys, values) in zip(model.expert.layers, cache, strict=True):
+        attended = _attend(layer.self_attn, layer.input_layernorm(hidden), keys, values, allowed, angles)
+        hidden = hidden + attended
+        hidden = hidden + _feed_forward(layer, layer.post_attention_layernorm(hidden), inputs.data_mask)
+    return model.action_out_proj(model.expert.norm(hidden)[:, 1:], None)
+
+
+def _attend(part: Attention, x: Tensor, keys: Tensor, values: Tensor, allowed: Tensor, angles: tuple) -> Tensor:
+    q, k, v = (
+        proj(x).unflatten(-1, (-1, part.head_dim)).transpose(1, 2) for proj in (part.q_proj, part.k_proj, part.v_proj)
+    )
+    keys = torch.cat([keys, rotate(k, *angles)], dim=2)
+    return part.o_proj(_eager(rotate(q, *angles), keys, torch.cat([values, v], dim=2), allowed))
+
+
+def _eager(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
+    repeat = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
+    scores = (q.float() @ k.float().mT) * q.shape[-1] ** -0.5
+    weights = torch.where(allowed, scores, MASKED).softmax(-1).to(v.dtype)
+    return (weights @ v).transpose(1, 2).flatten(2)
+
+
+def _feed_forward(layer: ExpertLayer, x: Tensor, mask: Tensor) -> Tensor:
+    if layer.kind is LayerKind.DENSE:
+        return layer.mlp(x)
+    if layer.kind is LayerKind.AS:
+        seen = mask[:, None].expand(-1, x.shape[1], -1)
+        return _moe(layer.mlp.gate, layer.mlp.experts, x, seen)
+    out = _moe(layer.mlp.gate, layer.mlp.experts, x, x)
+    return out if layer.mlp.shared_experts is None else out + layer.mlp.shared_experts(x)
+
+
+def _moe(gate: Router, experts: Experts, x: Tensor, seen: Tensor) -> Tensor:
+    """Tokens sorted by expert on the host, experts one after another."""
+    routing = gate(seen)
+    flat, k = x.flatten(0, 1), routing.chosen.shape[-1]
+    order = routing.chosen.flatten().argsort()
+    ends = routing.chosen.flatten().bincount(minlength=len(experts.gate_proj)).cumsum(0).cpu().tolist()
+    rows = flat[order // k]
+    outputs, start = [], 0
+    for e, end in enumerate(ends):
+        if end > start:
+            part = rows[start:end]
+            hidden = F.silu(F.linear(part, experts.gate_proj[e])) * F.linear(part, experts.up_proj[e])
+            outputs.append(F.linear(hidden, experts.down_proj[e]))
+        start = end
+    joined = torch.cat(outputs)
+    back = torch.empty_like(joined)
+    back[order] = joined
+    weighted = back.view(len(flat), k, -1) * routing.weight.flatten(0, 1)[..., None]
+    return weighted.sum(1).view_as(x)
