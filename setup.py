@@ -67,6 +67,8 @@ setup(
         "torch>=2.6",
         "transformers>=5.20,<6",
         "tokenizers",
+        "safetensors",
+        "huggingface_hub",
         "opencv-python-headless",
         "xarm-python-sdk==1.18.4",
     ],

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "himoe_ros"
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
-TOP = {"bringup", "cli", "launching", "resources", "runner"}
+TOP = {"model_commands", "bringup", "cli", "launching", "resources", "runner"}
 
 # room -> rooms of ours that it may import (besides itself)
 ARROWS = {
@@ -25,7 +25,8 @@ ARROWS = {
     "launching": {"bringup"},
     "resources": {"core"},
     "bench": {"core", "model"},
-    "cli": {"core", "bench", "bringup", "resources", "runner", "sim"},
+    "model_commands": {"core", "model", "policy", "resources"},
+    "cli": {"core", "model_commands", "bench", "bringup", "resources", "runner", "sim"},
 }
 ROS = {"rclpy", "launch", "launch_ros", "cv_bridge", "std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs"}
 FORBIDDEN = {
@@ -37,6 +38,7 @@ FORBIDDEN = {
     "trials": {*ROS, "torch", "mujoco"},
     "bringup": {*ROS, "torch", "mujoco"},
     "runner": {*ROS, "torch", "mujoco"},
+    "model_commands": {*ROS, "torch", "mujoco"},
     "cli": {*ROS, "torch", "mujoco"},
 }
 

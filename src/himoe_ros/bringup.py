@@ -41,7 +41,9 @@ class NodeSpec:
 ARGUMENTS = (
     Argument("hardware", "sim", "sim: simulated robot and cameras; real: a robot at robot_ip, your camera drivers"),
     Argument("robot_ip", "", "address of the robot's controller, host or host:port; for hardware real"),
-    Argument("policy", "himoe_small", "model preset, run with untrained weights"),
+    Argument(
+        "policy", "himoe_small", "policy folder or Hugging Face name; the name of a preset runs untrained weights"
+    ),
     Argument("action_space", "end_effector", "which action space of the embodiment the policy commands"),
     Argument("replan_period_s", 0.5, "s between the starts of two plans"),
     Argument("torch_threads", 1, "CPU threads of the policy"),

@@ -14,8 +14,11 @@ from pathlib import Path
 
 from .bringup import ARGUMENTS, TRIAL_ARGUMENTS, Argument, bench_graphs, graph
 from .core.errors import HimoeError
+from .model_commands import add_model_commands
 from .resources import config
 from .runner import run_graph
+
+UNTRAINED = "The weights are UNTRAINED (random): the arm moves safely but without a plan, and no trial should succeed."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -60,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     policy_bench.add_argument("--runs", type=int, default=10, help="timed runs of each part; medians are told")
     policy_bench.add_argument("--threads", type=int, default=2, help="CPU threads")
     _add_json(policy_bench)
+    add_model_commands(commands)
     return parser
 
 
@@ -101,7 +105,7 @@ def _demo(options: argparse.Namespace) -> int:
     specs = graph("xarm7", _values(options, (*ARGUMENTS, *TRIAL_ARGUMENTS)), trials=True)
     print(
         f"A simulated xArm7 driven by '{options.policy}' over ROS 2: {', '.join(s.name for s in specs)}.\n"
-        "The weights are UNTRAINED (random): the arm moves safely but without a plan, and no trial should succeed.",
+        + ("" if "/" in options.policy else UNTRAINED),
         flush=True,
     )
     out = Path(options.out)

@@ -95,13 +95,13 @@ def test_bad_input_is_one_clear_error_and_a_code(arguments, message):
 def test_a_missing_camera_is_named_with_its_topic(tmp_path):
     specs = graph("xarm7", {"out": str(tmp_path)}, trials=True)
     kept = [s for s in specs if s.executable != "sim_cameras"]
-    trials = replace(kept[-1], parameters={**kept[-1].parameters, "ready_within_s": 6.0})
+    trials = replace(kept[-1], parameters={**kept[-1].parameters, "ready_within_s": 15.0})
     begin = time.monotonic()
     code = run_graph([*kept[:-1], trials], logs=tmp_path / "logs", foreground="nothing")
     assert code == 2
-    assert time.monotonic() - begin < 40
+    assert time.monotonic() - begin < 50
     told = (tmp_path / "logs" / "trials.log").read_text()
-    assert "no image came on camera/base/image_raw within 6 s" in told
+    assert "no image came on camera/base/image_raw within 15 s" in told
     assert "/policy: nothing received yet from: camera 'base', camera 'left_wrist'" in told
 
 

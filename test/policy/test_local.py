@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
+import torch
 
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.errors import ConfigError, ObservationError
 from himoe_ros.core.observation import Observation, RobotState
-from himoe_ros.policy.local import untrained_policy
+from himoe_ros.model.config import load_model_config
+from himoe_ros.model.folder import save_model
+from himoe_ros.model.himoe import HiMoEVLA
+from himoe_ros.policy.local import load_policy, untrained_policy
+from himoe_ros.policy.statistics import statistics_from_limits
 from himoe_ros.resources import config
 
 
@@ -43,6 +50,37 @@ def test_a_missing_view_or_instruction_is_refused():
     del seen.images["left_wrist"]
     with pytest.raises(ObservationError, match="left_wrist"):
         policy.act(seen)
+
+
+def policy_folder(folder, embodiment, space) -> None:
+    """The untrained small policy as a folder."""
+    models = config("models")
+    save_model(HiMoEVLA(load_model_config("himoe_small", models)).initialise(0), folder)
+    shutil.copy(models / "himoe_small.tokenizer.json", folder / "tokenizer.json")
+    statistics_from_limits(embodiment, space).save(folder / "stats.json")
+
+
+def test_a_policy_folder_acts_as_the_model_it_was_saved_from(tmp_path):
+    embodiment = load_embodiment("xarm7", config("embodiments"))
+    space = embodiment.action_space("end_effector")
+    policy_folder(tmp_path / "policy", embodiment, space)
+    loaded = load_policy(tmp_path / "policy", embodiment, space)
+    fresh = untrained_policy("himoe_small", config("models"), embodiment, space)
+    assert np.array_equal(loaded.act(observe(embodiment)).values, fresh.act(observe(embodiment)).values)
+    assert "UNTRAINED" not in loaded.description
+    with pytest.raises(ConfigError, match="trained for xarm7/end_effector"):
+        load_policy(tmp_path / "policy", embodiment, embodiment.action_space("joints"))
+
+
+def test_bf16_plans_nearly_the_same():
+    embodiment = load_embodiment("xarm7", config("embodiments"))
+    space = embodiment.action_space("end_effector")
+    full = untrained_policy("himoe_small", config("models"), embodiment, space)
+    half = untrained_policy("himoe_small", config("models"), embodiment, space)
+    half._model.to(torch.bfloat16)
+    wanted, rounded = full.act(observe(embodiment)).values, half.act(observe(embodiment)).values
+    assert np.isfinite(rounded).all()
+    assert np.abs(rounded - wanted).mean() < 0.1 * np.abs(wanted).std()
 
 
 def test_a_preset_without_a_tokenizer_says_what_to_give():

@@ -1,7 +1,8 @@
-"""Checked values out of parsed YAML: what is missing, unknown or malformed is told with its place."""
+"""Checked values out of parsed YAML and JSON: what is missing, unknown or malformed is told with its place."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -20,6 +21,14 @@ def load_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} must be a readable YAML file: {error}") from error
+
+
+def load_json(path: Path) -> Any:
+    """Parse a JSON file, or say why it cannot be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} must be a readable JSON file: {error}") from error
 
 
 def mapping(

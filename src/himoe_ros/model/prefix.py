@@ -88,7 +88,8 @@ class Prefix(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Tokens [view 1 | view 2 | ... | words] as (B, L, D), and which of them are valid, (B, L)."""
         b, views = images.shape[:2]
-        features = self.vision_tower(pixel_values=images.flatten(0, 1)).last_hidden_state
+        pixels = images.flatten(0, 1).to(self.projector.weight.dtype)
+        features = self.vision_tower(pixel_values=pixels).last_hidden_state
         patches = features.shape[1]
         seen = self.projector(features).view(b, views * patches, -1)
         # Not through the module: transformers has scaled in different places in different versions.

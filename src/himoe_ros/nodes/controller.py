@@ -19,6 +19,7 @@ from ..core.safety import load_safety
 from ..resources import config
 from .conversions import joint_message, message_chunk, pose_message
 from .managed import COMMAND, RECORD, ManagedNode, run
+from .worker import Worker
 
 
 def make_driver(embodiment: Embodiment, address: str) -> Driver:
@@ -36,8 +37,7 @@ class Controller(ManagedNode):
     def __init__(self) -> None:
         super().__init__("controller")
         self._lock = threading.Lock()
-        self._running = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._worker = Worker("control loop")
         self._driver: Driver | None = None
         self._loop: ControlLoop | None = None
         self._counts = {"chunks": 0, "refused": 0, "commands": 0}
@@ -66,15 +66,10 @@ class Controller(ManagedNode):
         self._loop = ControlLoop(self._driver, self._embodiment, space, self._safety)
 
     def begin(self) -> None:
-        self._running.set()
-        self._thread = threading.Thread(target=self._run, name="control loop", daemon=True)
-        self._thread.start()
+        self._worker.start(self._run)
 
     def end(self) -> None:
-        self._running.clear()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._worker.stop()
         if self._loop is not None and self._loop.mode is not Mode.DISARMED:
             self._loop.disarm("the controller was deactivated")
 
@@ -108,7 +103,7 @@ class Controller(ManagedNode):
         """The control loop's thread."""
         period = 1.0 / self._safety.control_rate_hz
         due = time.monotonic()
-        while self._running.is_set():
+        while self._worker.running:
             with self._lock:
                 now = self.seconds_now()
                 tick = self._loop.tick(now, time.monotonic())
@@ -131,7 +126,7 @@ class Controller(ManagedNode):
             self._chunk_ages.append(tick.chunk_age)
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        if self._loop is None or not self._running.is_set():
+        if self._loop is None or not self._worker.running:
             return
         self._counts["chunks"] += 1
         try:
@@ -163,7 +158,7 @@ class Controller(ManagedNode):
         return "stopped: the robot refuses motion until armed"
 
     def _active(self) -> ControlLoop:
-        if self._loop is None or not self._running.is_set():
+        if self._loop is None or not self._worker.running:
             raise ConfigError("the controller is not active; configure and activate it first")
         return self._loop
 

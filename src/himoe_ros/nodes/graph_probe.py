@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from std_srvs.srv import Trigger
 from ..core.errors import HimoeError
 from .conversions import seconds
 from .managed import LATCHED, RECORD, ManagedNode, run
+from .worker import Worker
 
 READY_WITHIN_S = 60.0
 SETTLE_S = 2.5  # every node has told its counts once more by then
@@ -30,7 +30,7 @@ class GraphProbe(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("graph_probe")
-        self._running = threading.Event()
+        self._worker = Worker("probe")
         self._collecting = False
         self._seconds = self.parameter("seconds", 60.0)
         self._json = self.parameter("json", "")
@@ -49,11 +49,10 @@ class GraphProbe(ManagedNode):
         self._change = self.create_client(ChangeState, f"{self._cameras}/change_state")
 
     def begin(self) -> None:
-        self._running.set()
-        threading.Thread(target=self._session, name="probe", daemon=True).start()
+        self._worker.start(self._session)
 
     def end(self) -> None:
-        self._running.clear()
+        self._worker.stop()
 
     def _session(self) -> None:
         try:
@@ -131,7 +130,7 @@ class GraphProbe(ManagedNode):
     def _sleep(self, duration: float) -> None:
         end = time.monotonic() + duration
         while (left := end - time.monotonic()) > 0:
-            if not self._running.is_set():
+            if not self._worker.running:
                 raise HimoeError("the measurement was interrupted")
             time.sleep(min(0.1, left))
 

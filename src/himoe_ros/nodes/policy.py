@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from pathlib import Path
 
 import torch
 from geometry_msgs.msg import PoseStamped
@@ -12,16 +13,17 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float32MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
-from ..core.embodiment import END_EFFECTOR, load_embodiment
+from ..core.embodiment import END_EFFECTOR, ActionSpace, load_embodiment
 from ..core.errors import HimoeError, ObservationError
 from ..core.safety import load_safety
 from ..core.synchronizer import Synchronizer
 from ..core.unified import encode_state, named_positions
-from ..policy.local import untrained_policy
+from ..policy.local import load_policy, untrained_policy
 from ..policy.policy import Policy
 from ..resources import config
 from .conversions import chunk_message, image_array, pose_array, seconds, unified_message
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
+from .worker import Worker
 
 
 class PolicyNode(ManagedNode):
@@ -30,13 +32,12 @@ class PolicyNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("policy")
         self._lock = threading.Lock()
-        self._running = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._worker = Worker("policy")
         self._policy: Policy | None = None
         self._instruction = ""
         self._embodiment_name = self.require("embodiment", "the name of a file in config/embodiments")
         self._space_name = self.parameter("action_space", "end_effector")
-        self._preset = self.parameter("policy", "himoe_small")
+        self._name = self.parameter("policy", "himoe_small")
         self._seed = self.parameter("seed", 0)
         self._period = self.parameter("replan_period_s", 0.5)
         self._threads = self.parameter("torch_threads", 1)
@@ -48,7 +49,7 @@ class PolicyNode(ManagedNode):
         torch.set_num_threads(self._threads)
         self._embodiment = load_embodiment(self._embodiment_name, config("embodiments"))
         space = self._embodiment.action_space(self._space_name)
-        self._policy = untrained_policy(self._preset, config("models"), self._embodiment, space, self._seed)
+        self._policy = self._make_policy(space)
         self._policy.warm_up()
         self.get_logger().info(f"policy ready: {self._policy.description}")
         cameras = {camera.name: camera for camera in self._embodiment.cameras}
@@ -65,15 +66,10 @@ class PolicyNode(ManagedNode):
         self._inputs.append(self.create_subscription(String, "instruction", self._on_instruction, LATCHED))
 
     def begin(self) -> None:
-        self._running.set()
-        self._thread = threading.Thread(target=self._run, name="policy", daemon=True)
-        self._thread.start()
+        self._worker.start(self._run)
 
     def end(self) -> None:
-        self._running.clear()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._worker.stop()
 
     def teardown(self) -> None:
         self._policy = None
@@ -84,9 +80,16 @@ class PolicyNode(ManagedNode):
         description = self._policy.description if self._policy else "unconfigured"
         return {"policy": description, "instruction": self._instruction, **self._counts}
 
+    def _make_policy(self, space: ActionSpace) -> Policy:
+        """A policy folder or Hugging Face name; the name of a preset means its untrained weights."""
+        models = config("models")
+        if "/" in self._name or Path(self._name).is_dir():
+            return load_policy(self._name, self._embodiment, space)
+        return untrained_policy(self._name, models, self._embodiment, space, self._seed)
+
     def _run(self) -> None:
         due = time.monotonic()
-        while self._running.is_set():
+        while self._worker.running:
             due = max(due + self._period, time.monotonic())
             try:
                 self._plan(self._policy)

@@ -20,6 +20,7 @@ from ..sim.xarm_protocol import CONTROL_PORT, Reply
 from ..sim.xarm_server import XArmServer
 from .conversions import joint_message
 from .managed import RECORD, ManagedNode, run
+from .worker import Worker
 
 SERVO_J = 29  # function number of a servo command in the protocol
 TICK_S = 0.004  # the real box interpolates at 250 Hz
@@ -45,8 +46,7 @@ class SimRobot(ManagedNode):
     def __init__(self) -> None:
         super().__init__("sim_robot")
         self._lock = threading.Lock()
-        self._running = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._worker = Worker("physics")
         self._server: XArmServer | None = None
         self._late: deque[float] = deque(maxlen=1000)
         self._address = self.parameter("address", "127.0.0.2")
@@ -64,15 +64,10 @@ class SimRobot(ManagedNode):
         self._server = XArmServer(self._box, host, control_port=int(port or CONTROL_PORT))
 
     def begin(self) -> None:
-        self._running.set()
-        self._thread = threading.Thread(target=self._run, name="physics", daemon=True)
-        self._thread.start()
+        self._worker.start(self._run)
 
     def end(self) -> None:
-        self._running.clear()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._worker.stop()
 
     def teardown(self) -> None:
         if self._server is not None:
@@ -87,7 +82,7 @@ class SimRobot(ManagedNode):
         """Real time: as many ticks as have become due, each of the same length."""
         due = time.monotonic()
         ticks = 0
-        while self._running.is_set():
+        while self._worker.running:
             with self._lock:
                 self._box.tick(due)
                 self._world.step(TICK_S)

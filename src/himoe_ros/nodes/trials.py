@@ -25,6 +25,7 @@ from ..trials.results import TrialResult, save, table
 from ..trials.video import VideoWriter, compose
 from .conversions import image_array, seconds
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
+from .worker import Worker
 
 HOME_WITHIN_S = 20.0
 HOME_TOLERANCE_RAD = 0.02
@@ -37,7 +38,7 @@ class Trials(ManagedNode):
     def __init__(self) -> None:
         super().__init__("trials")
         self._lock = threading.Lock()
-        self._running = threading.Event()
+        self._worker = Worker("trials")
         self._embodiment = load_embodiment(
             self.require("embodiment", "the name of a file in config/embodiments"), config("embodiments")
         )
@@ -72,11 +73,10 @@ class Trials(ManagedNode):
         self._sim_parameters = self.create_client(SetParameters, "sim_robot/set_parameters")
 
     def begin(self) -> None:
-        self._running.set()
-        threading.Thread(target=self._session, name="trials", daemon=True).start()
+        self._worker.start(self._session)
 
     def end(self) -> None:
-        self._running.clear()
+        self._worker.stop()
 
     def _session(self) -> None:
         results: list[TrialResult] = []
@@ -161,7 +161,7 @@ class Trials(ManagedNode):
             time.sleep(0.05)
 
     def _alive(self) -> None:
-        if not self._running.is_set():
+        if not self._worker.running:
             raise HimoeError("trials were interrupted")
 
     def _call(self, name: str) -> None:

@@ -12,6 +12,7 @@ from ..core.errors import ConfigError, ObservationError
 from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.unified import encode_state
 from ..model.config import load_model_config
+from ..model.folder import STATISTICS, TOKENIZER, find_folder, load_config, load_model
 from ..model.himoe import HiMoEVLA, ModelInputs
 from .processing import action_chunk, model_image, model_state, robot_targets
 from .statistics import Statistics, statistics_from_limits
@@ -89,3 +90,19 @@ def untrained_policy(
         space,
         f"{preset}, UNTRAINED: random weights, seed {seed}",
     )
+
+
+def load_policy(name_or_folder: str | Path, embodiment: Embodiment, space: ActionSpace) -> LocalPolicy:
+    """A trained policy, from a policy folder or from Hugging Face (`org/name`), in the dtype it is stored in.
+
+    Raises:
+        ConfigError: a file is missing or broken, or the policy is for another robot or action space.
+    """
+    folder = find_folder(name_or_folder)
+    # The small files first: whatever they say is said before gigabytes are read.
+    statistics = Statistics.load(folder / STATISTICS)
+    statistics.require(embodiment, space)
+    tokenizer = InstructionTokenizer.load(folder / TOKENIZER, load_config(folder).max_text_tokens)
+    model = load_model(folder)
+    description = f"{model.config.name} from {name_or_folder}"
+    return LocalPolicy(model, tokenizer, statistics, embodiment, space, description)
