@@ -35,13 +35,14 @@ def bench_policy(runs: int, threads: int, models: Path) -> dict[str, list[Row]]:
     full = true_expert(load_model_config("himoe_4b", models))
     small = load_model_config("himoe_small", models)
     results = {}
-    for title, config in (
-        ("true expert size, small VLM, chunk 10", full),
-        ("true expert size, small VLM, chunk 50", replace(full, chunk_steps=50)),
-        ("himoe_small", small),
+    for title, config, dtype in (
+        ("true expert size, small VLM, chunk 10, bfloat16", full, torch.bfloat16),
+        ("true expert size, small VLM, chunk 50, bfloat16", replace(full, chunk_steps=50), torch.bfloat16),
+        ("true expert size, small VLM, chunk 10, float32", full, torch.float32),
+        ("true expert size, small VLM, chunk 50, float32", replace(full, chunk_steps=50), torch.float32),
+        ("himoe_small, float32", small, torch.float32),
     ):
-        with torch.no_grad():
-            model = HiMoEVLA(config).initialise(0).eval()
+        model = HiMoEVLA(config).initialise(0).to(dtype).eval()
         results[title] = _compare(model, runs)
         del model
     return results

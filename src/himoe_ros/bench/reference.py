@@ -60,9 +60,10 @@ def prefix(model: HiMoEVLA, inputs: ModelInputs) -> tuple[Cache, Tensor]:
 @torch.inference_mode()
 def velocity(model: HiMoEVLA, inputs: ModelInputs, cache: Cache, valid: Tensor, x: Tensor, t: Tensor) -> Tensor:
     """One flow step from scratch: state token and action tokens together."""
-    state = model.state_proj(torch.cat([inputs.state, inputs.data_mask], dim=-1)[:, None], None)
-    action = model.action_in_proj(x, None)
-    time = time_embedding(t, action.shape[-1])[:, None].expand_as(action)
+    dtype = model.action_in_proj.weight.dtype
+    state = model.state_proj(torch.cat([inputs.state, inputs.data_mask], dim=-1)[:, None].to(dtype), None)
+    action = model.action_in_proj(x.to(dtype), None)
+    time = time_embedding(t, action.shape[-1]).to(dtype)[:, None].expand_as(action)
     action = model.action_time_mlp_out(F.silu(model.action_time_mlp_in(torch.cat([action, time], dim=-1))))
     hidden = torch.cat([state, action], dim=1)
     tokens = hidden.shape[1]
@@ -75,7 +76,7 @@ def velocity(model: HiMoEVLA, inputs: ModelInputs, cache: Cache, valid: Tensor, 
         attended = _attend(layer.self_attn, layer.input_layernorm(hidden), keys, values, allowed, angles)
         hidden = hidden + attended
         hidden = hidden + _feed_forward(layer, layer.post_attention_layernorm(hidden), inputs.data_mask)
-    return model.action_out_proj(model.expert.norm(hidden)[:, 1:], None)
+    return model.action_out_proj(model.expert.norm(hidden)[:, 1:], None).float()
 
 
 def _attend(part: Attention, x: Tensor, keys: Tensor, values: Tensor, allowed: Tensor, angles: tuple) -> Tensor:
@@ -121,5 +122,5 @@ def _moe(gate: Router, experts: Experts, x: Tensor, seen: Tensor) -> Tensor:
     joined = torch.cat(outputs)
     back = torch.empty_like(joined)
     back[order] = joined
-    weighted = back.view(len(flat), k, -1) * routing.weight.flatten(0, 1)[..., None]
+    weighted = back.view(len(flat), k, -1) * routing.weight.flatten(0, 1)[..., None].to(back.dtype)
     return weighted.sum(1).view_as(x)
