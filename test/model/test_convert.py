@@ -55,7 +55,7 @@ def test_a_converted_model_acts_as_the_released_one(tmp_path, tensors, wrapper, 
     directly = HiMoEVLA(preset()).eval()
     for parameter in directly.parameters():
         parameter.data = parameter.data.to(dtype)
-    load_released(directly, iter(held), held.__getitem__)
+    load_released(directly, held)
     assert torch.equal(sample(load_model(tmp_path)), sample(directly))
 
 
@@ -67,7 +67,7 @@ def test_experts_in_shards_and_of_different_dtypes(tmp_path, tensors):
     assert (tmp_path / INDEX).is_file()
     loaded = load_model(tmp_path, torch.float32)
     directly = HiMoEVLA(preset())
-    load_released(directly, iter(odd), odd.__getitem__)
+    load_released(directly, odd)
     want = dict(directly.named_parameters())
     assert all(torch.equal(p, want[name]) for name, p in loaded.named_parameters())
 

@@ -55,7 +55,7 @@ class Golden:
         )
         self.model = HiMoEVLA(self.config).eval()
         keys = [k.removeprefix("weights/") for k in self.file.keys() if k.startswith("weights/")]  # noqa: SIM118
-        load_released(self.model, iter(keys), lambda key: self.file.get_tensor(f"weights/{key}"))
+        load_released(self.model, {key: self.file.get_tensor(f"weights/{key}") for key in keys})
         state = self.input("state")
         slots = self.config.action_dim
         assert torch.equal(state[:, slots:] > 0.5, self.input("data_mask").bool())

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from xarm.wrapper import XArmAPI
 from xarm_rig import ADDRESSES, START, Rig
-
-xarm_wrapper = pytest.importorskip("xarm.wrapper", reason="needs xarm-python-sdk")
 
 
 @pytest.fixture
@@ -23,8 +22,8 @@ def rig() -> Iterator[Rig]:
 
 
 @contextmanager
-def connected(rig: Rig, report_type: str = "rich") -> Iterator[xarm_wrapper.XArmAPI]:
-    arm = xarm_wrapper.XArmAPI(rig.address, is_radian=True, report_type=report_type, forbid_uds=True)
+def connected(rig: Rig, report_type: str = "rich") -> Iterator[XArmAPI]:
+    arm = XArmAPI(rig.address, is_radian=True, report_type=report_type, forbid_uds=True)
     try:
         yield arm
     finally:
@@ -32,12 +31,12 @@ def connected(rig: Rig, report_type: str = "rich") -> Iterator[xarm_wrapper.XArm
 
 
 @pytest.fixture
-def arm(rig: Rig) -> Iterator[xarm_wrapper.XArmAPI]:
+def arm(rig: Rig) -> Iterator[XArmAPI]:
     with connected(rig) as arm:
         yield arm
 
 
-def make_ready(arm: xarm_wrapper.XArmAPI, mode: int) -> None:
+def make_ready(arm: XArmAPI, mode: int) -> None:
     assert arm.clean_error() == 0
     assert arm.motion_enable(True) == 0
     assert arm.set_mode(mode) == 0

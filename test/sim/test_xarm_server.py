@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xarm.wrapper import XArmAPI
 from xarm_rig import ADDRESSES, KinematicPlant, Rig
 
 from himoe_ros.core.errors import SimulationError
 from himoe_ros.sim.xarm_box import XArmBox
 from himoe_ros.sim.xarm_server import XArmServer
-
-xarm_wrapper = pytest.importorskip("xarm.wrapper", reason="needs xarm-python-sdk")
 
 
 @pytest.fixture
@@ -26,8 +25,8 @@ def rig() -> Iterator[Rig]:
 
 
 @pytest.fixture
-def arm(rig: Rig) -> Iterator[xarm_wrapper.XArmAPI]:
-    arm = xarm_wrapper.XArmAPI(rig.address, is_radian=True, forbid_uds=True)
+def arm(rig: Rig) -> Iterator[XArmAPI]:
+    arm = XArmAPI(rig.address, is_radian=True, forbid_uds=True)
     yield arm
     arm.disconnect()
 
@@ -86,7 +85,7 @@ def test_a_port_open_to_everyone_works_with_the_unmodified_sdk(monkeypatch):
     monkeypatch.setattr(XCONF.SocketConf, "TCP_CONTROL_PORT", 15502)
     address = next(ADDRESSES)
     with XArmServer(XArmBox(KinematicPlant(), time.monotonic()), address, control_port=15502):
-        arm = xarm_wrapper.XArmAPI(address, is_radian=True, forbid_uds=True)
+        arm = XArmAPI(address, is_radian=True, forbid_uds=True)
         assert arm.get_state() == (0, 4)
         arm.disconnect()
 

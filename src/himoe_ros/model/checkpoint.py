@@ -6,14 +6,14 @@ one tensor an expert. Ours stacks the experts of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from ..core.errors import ConfigError
 from .config import HiMoEConfig, LayerKind
 from .himoe import HiMoEVLA
+from .weights import require_fit
 
 VISION = "paligemma_with_expert.paligemma.vision_tower.vision_model"
 PROJECTOR = "paligemma_with_expert.paligemma.multi_modal_projector.linear"
@@ -28,36 +28,40 @@ def released_names(model: HiMoEVLA) -> dict[str, list[str]]:
     return {name: _sources(model.config, name) for name, _ in model.named_parameters()}
 
 
-def load_released(model: HiMoEVLA, keys: Iterator[str], read: Callable[[str], Tensor]) -> None:
-    """Fill a model from a checkpoint with released names, tensor by tensor.
+def released_shapes(model: HiMoEVLA) -> dict[str, tuple[int, ...]]:
+    """Released name -> shape, of everything a model is made of."""
+    sources = released_names(model)
+    return {
+        key: tuple(parameter.shape[1:] if len(sources[name]) > 1 else parameter.shape)
+        for name, parameter in model.named_parameters()
+        for key in sources[name]
+    }
+
+
+@torch.no_grad()
+def load_released(model: HiMoEVLA, tensors: Mapping[str, Tensor]) -> None:
+    """Fill a model from tensors with released names.
 
     Args:
         model: of the checkpoint's sizes; its parameters are written in place, in their own dtype.
-        keys: every name in the checkpoint.
-        read: name -> tensor.
+        tensors: all of a checkpoint.
 
     Raises:
         ConfigError: names are missing or unknown, or shapes differ; every one of them is listed.
     """
+    require_released(model, tensors, "the checkpoint")
     sources = released_names(model)
-    wanted = {key for names in sources.values() for key in names}
-    have = set(keys)
-    missing, unknown = sorted(wanted - have), sorted(have - wanted - set(UNUSED))
-    if missing or unknown:
-        raise ConfigError(f"the checkpoint does not fit {model.config.name}: missing {missing}, unknown {unknown}")
-    wrong = []
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            names = sources[name]
-            places = parameter.unbind(0) if len(names) > 1 else (parameter,)
-            for key, place in zip(names, places, strict=True):
-                tensor = read(key)
-                if tensor.shape == place.shape:
-                    place.copy_(tensor)
-                else:
-                    wrong.append(f"{key}: expected {tuple(place.shape)}, got {tuple(tensor.shape)}")
-    if wrong:
-        raise ConfigError(f"the checkpoint does not fit {model.config.name}: {'; '.join(wrong)}")
+    for name, parameter in model.named_parameters():
+        keys = sources[name]
+        places = parameter.unbind(0) if len(keys) > 1 else (parameter,)
+        for key, place in zip(keys, places, strict=True):
+            place.copy_(tensors[key])
+
+
+def require_released(model: HiMoEVLA, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Refuse tensors that are not exactly those a model is made of; every mismatch is listed."""
+    have = {key: tuple(tensor.shape) for key, tensor in tensors.items() if key not in UNUSED}
+    require_fit(f"{what} does not fit {model.config.name}", released_shapes(model), have)
 
 
 def _sources(config: HiMoEConfig, name: str) -> list[str]:

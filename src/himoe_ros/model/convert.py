@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from ..core.errors import ConfigError
-from .checkpoint import UNUSED, released_names
+from .checkpoint import released_names, released_shapes, require_released
 from .config import HiMoEConfig, LayerKind
 from .folder import save_config
 from .himoe import HiMoEVLA
-from .weights import CODES, SHARD_BYTES, Entry, require_fit, write_weights
+from .weights import CODES, SHARD_BYTES, Entry, write_weights
 
 PICKLE = "pytorch_model.pth"
 WRAPPERS = ("state_dict", "model")
@@ -38,17 +38,11 @@ def convert_weights(pickled: Path, config: HiMoEConfig, folder: Path, shard_byte
     tensors = read_released(pickled)
     with torch.device("meta"):
         model = HiMoEVLA(config)
-    sources = released_names(model)
-    wanted = {
-        key: parameter.shape[1:] if ".mlp.experts." in name else parameter.shape
-        for name, parameter in model.named_parameters()
-        for key in sources[name]
-    }
-    what = f"{pickled} does not fit {config.name}"
-    require_fit(what, wanted, {key: t.shape for key, t in tensors.items() if key not in UNUSED})
-    odd = [f"{key}: {tensors[key].dtype}" for key in wanted if tensors[key].dtype not in CODES]
+    require_released(model, tensors, str(pickled))
+    odd = [f"{key}: {tensors[key].dtype}" for key in released_shapes(model) if tensors[key].dtype not in CODES]
     if odd:
-        raise ConfigError(f"{what}: expected tensors of {', '.join(CODES.values())}, got {', '.join(odd)}")
+        raise ConfigError(f"{pickled}: expected tensors of {', '.join(CODES.values())}, got {', '.join(odd)}")
+    sources = released_names(model)
     entries = [
         _entry(name, tuple(p.shape), [tensors[k] for k in sources[name]]) for name, p in model.named_parameters()
     ]
