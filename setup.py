@@ -64,7 +64,7 @@ setup(
     install_requires=[
         "numpy>=1.26",
         "pyyaml",
-        "torch>=2.6",
+        "torch>=2.13",
         "transformers>=5.20,<6",
         "tokenizers",
         "safetensors",
