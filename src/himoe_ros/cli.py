@@ -15,7 +15,7 @@ from pathlib import Path
 from .bringup import ARGUMENTS, TRIAL_ARGUMENTS, Argument, bench_graphs, graph
 from .core.errors import HimoeError
 from .model_commands import add_model_commands
-from .resources import config
+from .resources import config, is_preset
 from .runner import run_graph
 
 UNTRAINED = "The weights are UNTRAINED (random): the arm moves safely but without a plan, and no trial should succeed."
@@ -105,7 +105,7 @@ def _demo(options: argparse.Namespace) -> int:
     specs = graph("xarm7", _values(options, (*ARGUMENTS, *TRIAL_ARGUMENTS)), trials=True)
     print(
         f"A simulated xArm7 driven by '{options.policy}' over ROS 2: {', '.join(s.name for s in specs)}.\n"
-        + ("" if "/" in options.policy else UNTRAINED),
+        + (UNTRAINED if is_preset(options.policy) else ""),
         flush=True,
     )
     out = Path(options.out)

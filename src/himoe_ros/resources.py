@@ -22,6 +22,11 @@ def share() -> Path:
     )
 
 
+def is_preset(policy: str) -> bool:
+    """Whether a policy's name means a preset of config/models with untrained weights: no folder, no org/name."""
+    return "/" not in policy and not Path(policy).is_dir()
+
+
 def config(kind: str) -> Path:
     """The folder of one kind of configuration: embodiments, models, ..."""
     return share() / "config" / kind

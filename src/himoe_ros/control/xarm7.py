@@ -74,11 +74,15 @@ class XArm7Driver:
                 f"no xArm controller answers at {self._address}: {error}. "
                 "Check the address, the cable and that the control box is on"
             ) from error
-        if self._api.axis != len(self._arm.joints):
-            found = self._api.axis
-            self.close()
-            raise DriverError(f"expected {len(self._arm.joints)} joints, the xArm at {self._address} has {found}")
-        self._check("get_gripper_position", self._read_gripper())
+        try:
+            if self._api.axis != len(self._arm.joints):
+                raise DriverError(
+                    f"expected {len(self._arm.joints)} joints, the xArm at {self._address} has {self._api.axis}"
+                )
+            self._check("get_gripper_position", self._read_gripper())
+        except DriverError:
+            self.close()  # whoever tries again opens a new connection
+            raise
         self._open.set()
         self._gripper_thread = threading.Thread(target=self._serve_gripper, name="xarm gripper", daemon=True)
         self._gripper_thread.start()

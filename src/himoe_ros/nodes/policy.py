@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from pathlib import Path
 
 import torch
 from geometry_msgs.msg import PoseStamped
@@ -20,7 +19,7 @@ from ..core.synchronizer import Synchronizer
 from ..core.unified import encode_state, named_positions
 from ..policy.local import load_policy, untrained_policy
 from ..policy.policy import Policy
-from ..resources import config
+from ..resources import config, is_preset
 from .conversions import chunk_message, image_array, pose_array, seconds, unified_message
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
 from .worker import Worker
@@ -82,10 +81,9 @@ class PolicyNode(ManagedNode):
 
     def _make_policy(self, space: ActionSpace) -> Policy:
         """A policy folder or Hugging Face name; the name of a preset means its untrained weights."""
-        models = config("models")
-        if "/" in self._name or Path(self._name).is_dir():
-            return load_policy(self._name, self._embodiment, space)
-        return untrained_policy(self._name, models, self._embodiment, space, self._seed)
+        if is_preset(self._name):
+            return untrained_policy(self._name, config("models"), self._embodiment, space, self._seed)
+        return load_policy(self._name, self._embodiment, space)
 
     def _run(self) -> None:
         due = time.monotonic()
