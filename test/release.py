@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from himoe_ros.model.checkpoint import UNUSED, released_names
+from himoe_ros.model.checkpoint import UNUSED, released_parts, split
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.convert import PICKLE
 from himoe_ros.model.himoe import HiMoEVLA, ModelInputs
@@ -22,12 +22,12 @@ def small_model(seed: int = 0) -> HiMoEVLA:
 
 
 def released_tensors(model: HiMoEVLA) -> dict[str, torch.Tensor]:
-    """The model's weights under the released names, one tensor an expert."""
-    sources = released_names(model)
+    """The model's weights under the released names, a tensor for each matrix."""
+    sources = released_parts(model)
     tensors = {UNUSED[0]: torch.zeros(3, 2)}
     for name, parameter in model.named_parameters():
-        parts = parameter.detach().unbind(0) if ".mlp.experts." in name else (parameter.detach(),)
-        tensors |= {key: part.clone() for key, part in zip(sources[name], parts, strict=True)}
+        values = split(parameter.detach(), sources[name])
+        tensors |= {part.name: value.clone() for part, value in zip(sources[name], values, strict=True)}
     return tensors
 
 

@@ -117,7 +117,7 @@ def test_a_token_hears_the_experts_it_chose_and_no_other(model, monkeypatch, sma
     weight = torch.tensor([[[0.75, 0.25]] * 3])
 
     def single(i: int) -> torch.Tensor:
-        gate, up, down = experts.gate_proj[i], experts.up_proj[i], experts.down_proj[i]
+        (gate, up), down = experts.gate_up_proj[i].chunk(2), experts.down_proj[i]
         return (torch.nn.functional.silu(x @ gate.T) * (x @ up.T)) @ down.T
 
     out = experts(x, moe.Routing(torch.zeros(1, 3, 8), chosen, weight))
@@ -132,7 +132,7 @@ def test_both_ways_to_run_experts_agree_with_gradients(model, monkeypatch):
         velocity, _ = model(inputs(), noise(), torch.tensor([0.2, 0.8]))
         velocity.square().mean().backward()
         layer = model.expert.layers[1].mlp
-        results.append((velocity.detach(), layer.experts.up_proj.grad.clone(), layer.gate.weight.grad.clone()))
+        results.append((velocity.detach(), layer.experts.gate_up_proj.grad.clone(), layer.gate.weight.grad.clone()))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from himoe_ros.model.checkpoint import load_released, released_names
+from himoe_ros.model.checkpoint import load_released, released_parts, split
 from himoe_ros.model.config import ExpertConfig, HiMoEConfig, LanguageConfig, LayerKind, MoEConfig, VisionConfig
 from himoe_ros.model.flow import flow_loss, interpolate
 from himoe_ros.model.himoe import HiMoEVLA, ModelInputs
@@ -201,10 +201,9 @@ def test_losses_and_gradients(golden):
 
 
 def reference_gradients(golden: Golden):
-    """Gradients under the reference's names; stacked experts are taken apart."""
-    sources = released_names(golden.model)
+    """Gradients under the reference's names; what ours keeps together is taken apart."""
+    sources = released_parts(golden.model)
     for name, parameter in golden.model.named_parameters():
-        if parameter.grad is None:
-            continue
-        keys = sources[name]
-        yield from zip(keys, parameter.grad.unbind(0) if len(keys) > 1 else (parameter.grad,), strict=True)
+        if parameter.grad is not None:
+            names = [part.name for part in sources[name]]
+            yield from zip(names, split(parameter.grad, sources[name]), strict=True)

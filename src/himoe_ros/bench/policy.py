@@ -67,10 +67,11 @@ def _compare(model: HiMoEVLA, runs: int) -> list[Row]:
         encoded = model.encode(lean)
         memory = Window(encoded.context, config.chunk_steps)
         embedded = model.embed_times(torch.tensor(flow_times(config.flow_steps)))
+        spaces = model.expert.choose(encoded.spaces)
         first = torch.ones(1)
 
         def step() -> torch.Tensor:
-            hidden, _ = model.expert(model.embed_actions(noise, embedded[:1], None), encoded.spaces, memory)
+            hidden, _ = model.expert(model.embed_actions(noise, embedded[:1], None), spaces, memory)
             return model.velocity(hidden, None)
 
         return [

@@ -17,7 +17,7 @@ from ..model.action_expert import Attention, ExpertLayer, rope, rotate
 from ..model.config import LayerKind
 from ..model.flow import flow_times, time_embedding
 from ..model.himoe import HiMoEVLA, ModelInputs
-from ..model.moe import Experts, Router
+from ..model.moe import DenseMLP, Experts, Router
 
 MASKED = -2.3819763e38
 Cache = list[tuple[Tensor, Tensor]]
@@ -80,11 +80,13 @@ def velocity(model: HiMoEVLA, inputs: ModelInputs, cache: Cache, valid: Tensor, 
 
 
 def _attend(part: Attention, x: Tensor, keys: Tensor, values: Tensor, allowed: Tensor, angles: tuple) -> Tensor:
+    rows = part.kv_heads * part.head_dim
     q, k, v = (
-        proj(x).unflatten(-1, (-1, part.head_dim)).transpose(1, 2) for proj in (part.q_proj, part.k_proj, part.v_proj)
+        F.linear(x, weight).unflatten(-1, (-1, part.head_dim)).transpose(1, 2)
+        for weight in part.qkv_proj.weight.split([len(part.qkv_proj.weight) - 2 * rows, rows, rows])
     )
     keys = torch.cat([keys, rotate(k, *angles)], dim=2)
-    return part.o_proj(_eager(rotate(q, *angles), keys, torch.cat([values, v], dim=2), allowed))
+    return F.linear(_eager(rotate(q, *angles), keys, torch.cat([values, v], dim=2), allowed), part.o_proj.weight)
 
 
 def _eager(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
@@ -97,12 +99,18 @@ def _eager(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
 
 def _feed_forward(layer: ExpertLayer, x: Tensor, mask: Tensor) -> Tensor:
     if layer.kind is LayerKind.DENSE:
-        return layer.mlp(x)
+        return _mlp(layer.mlp, x)
     if layer.kind is LayerKind.AS:
         seen = mask[:, None].expand(-1, x.shape[1], -1)
         return _moe(layer.mlp.gate, layer.mlp.experts, x, seen)
     out = _moe(layer.mlp.gate, layer.mlp.experts, x, x)
-    return out if layer.mlp.shared_experts is None else out + layer.mlp.shared_experts(x)
+    return out if layer.mlp.shared_experts is None else out + _mlp(layer.mlp.shared_experts, x)
+
+
+def _mlp(part: DenseMLP, x: Tensor) -> Tensor:
+    gate, up = part.gate_up_proj.weight.chunk(2)
+    gate = F.silu(F.linear(x, gate)) if part.silu else F.gelu(F.linear(x, gate), approximate="tanh")
+    return F.linear(gate * F.linear(x, up), part.down_proj.weight)
 
 
 def _moe(gate: Router, experts: Experts, x: Tensor, seen: Tensor) -> Tensor:
@@ -110,13 +118,14 @@ def _moe(gate: Router, experts: Experts, x: Tensor, seen: Tensor) -> Tensor:
     routing = gate(seen)
     flat, k = x.flatten(0, 1), routing.chosen.shape[-1]
     order = routing.chosen.flatten().argsort()
-    ends = routing.chosen.flatten().bincount(minlength=len(experts.gate_proj)).cumsum(0).cpu().tolist()
+    ends = routing.chosen.flatten().bincount(minlength=len(experts.down_proj)).cumsum(0).cpu().tolist()
     rows = flat[order // k]
     outputs, start = [], 0
     for e, end in enumerate(ends):
         if end > start:
             part = rows[start:end]
-            hidden = F.silu(F.linear(part, experts.gate_proj[e])) * F.linear(part, experts.up_proj[e])
+            gate, up = experts.gate_up_proj[e].chunk(2)
+            hidden = F.silu(F.linear(part, gate)) * F.linear(part, up)
             outputs.append(F.linear(hidden, experts.down_proj[e]))
         start = end
     joined = torch.cat(outputs)

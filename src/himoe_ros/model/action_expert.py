@@ -5,6 +5,7 @@ Shapes: B batch, T new tokens, L context tokens, H query heads, K key/value head
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import HiMoEConfig, LayerKind
-from .moe import ActionSpaceMoE, AdaMoE, DenseMLP, HeterogeneityBalancingMoE, Routing
+from .linear import project
+from .moe import ActionSpaceMoE, AdaMoE, Chosen, DenseMLP, HeterogeneityBalancingMoE, Routing
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,18 @@ class RMSNorm(nn.Module):
 
 
 def rope(position_BT: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the rotary embedding, half-split, base 1e4: two (B, 1, T, C / 2) float32."""
+    """Cosines and signed sines of the rotary embedding, half-split, base 1e4: two (B, 1, T, C) float32."""
     half = head_dim // 2
     frequency = 1e4 ** (-torch.arange(half, dtype=torch.float32, device=position_BT.device) / half)
     angle = position_BT[:, None, :, None].float() * frequency
-    return angle.cos(), angle.sin()
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
 
 def rotate(x_BHTC: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary position embedding, in float32."""
-    a, b = x_BHTC.float().chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x_BHTC.dtype)
+    x = x_BHTC.float()
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin).to(x_BHTC.dtype)
 
 
 class Attention(nn.Module):
@@ -103,24 +106,21 @@ class Attention(nn.Module):
 
     def __init__(self, config: HiMoEConfig) -> None:
         super().__init__()
-        c, width = config.language.head_dim, config.expert.width
-        self.head_dim = c
-        self.q_proj = nn.Linear(width, config.expert.heads * c, bias=False)
-        self.k_proj = nn.Linear(width, config.language.kv_heads * c, bias=False)
-        self.v_proj = nn.Linear(width, config.language.kv_heads * c, bias=False)
-        self.o_proj = nn.Linear(config.expert.heads * c, width, bias=False)
+        self.head_dim, self.kv_heads = config.language.head_dim, config.language.kv_heads
+        heads, width = config.expert.heads, config.expert.width
+        self.qkv_proj = nn.Linear(width, (heads + 2 * self.kv_heads) * self.head_dim, bias=False)
+        self.o_proj = nn.Linear(heads * self.head_dim, width, bias=False)
 
     def forward(self, x_BTD: Tensor, memory: Growth | Window, layer: int) -> Tensor:
         b, t, _ = x_BTD.shape
-        q, k, v = (
-            proj(x_BTD).view(b, t, -1, self.head_dim).transpose(1, 2)
-            for proj in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        k, v = memory.add(layer, rotate(k, *memory.rope), v)
+        kv = self.kv_heads
+        qkv = project(x_BTD, self.qkv_proj.weight).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        qk = rotate(qkv[:, :-kv], *memory.rope)
+        k, v = memory.add(layer, qk[:, -kv:], qkv[:, -kv:])
         # Nothing here is causal, so the query heads of one key/value head are just more queries of it.
-        q = rotate(q, *memory.rope).reshape(b, k.shape[1], -1, self.head_dim)
+        q = qk[:, :-kv].reshape(b, kv, -1, self.head_dim)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=memory.mask)
-        return self.o_proj(out.view(b, -1, t, self.head_dim).transpose(1, 2).reshape(b, t, -1))
+        return project(out.view(b, -1, t, self.head_dim).transpose(1, 2).flatten(2), self.o_proj.weight)
 
 
 class ExpertLayer(nn.Module):
@@ -136,7 +136,7 @@ class ExpertLayer(nn.Module):
         self.mlp = _feed_forward(config, kind)
 
     def forward(
-        self, x_BTD: Tensor, space: Routing | None, memory: Growth | Window, layer: int
+        self, x_BTD: Tensor, space: Routing | Chosen | None, memory: Growth | Window, layer: int
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the hidden states, and the routing probabilities of an MoE layer."""
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), memory, layer)
@@ -170,8 +170,12 @@ class ActionExpert(nn.Module):
         """The action-space experts' choice, layer by layer: made once for all tokens and flow steps."""
         return {i: layer.mlp.route(mask_BA) for i, layer in enumerate(self.layers) if layer.kind is LayerKind.AS}
 
+    def choose(self, spaces: Mapping[int, Routing]) -> dict[int, Chosen]:
+        """The chosen experts' weights, gathered for all flow steps."""
+        return {i: self.layers[i].mlp.choose(routing) for i, routing in spaces.items()}
+
     def forward(
-        self, x_BTD: Tensor, spaces: dict[int, Routing], memory: Growth | Window
+        self, x_BTD: Tensor, spaces: Mapping[int, Routing | Chosen], memory: Growth | Window
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Run T new tokens that see the memory and each other.
 

@@ -1,17 +1,18 @@
 """The names of the released checkpoints, and how their tensors become ours.
 
 The release is `MoEVLA.state_dict()`: PaliGemma as transformers 4.48 named it, the action expert with
-one tensor an expert. Ours stacks the experts of a layer.
+a tensor for each expert and each of q, k, v, gate, up. Ours keeps together what is multiplied together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .config import HiMoEConfig, LayerKind
+from .config import HiMoEConfig
 from .himoe import HiMoEVLA
 from .weights import require_fit
 
@@ -23,19 +24,24 @@ EXPERT = "paligemma_with_expert.gemma_expert"
 UNUSED = (f"{LANGUAGE}.lm_head.weight",)
 
 
-def released_names(model: HiMoEVLA) -> dict[str, list[str]]:
-    """Our parameter name -> the released names it is made of, one, or one an expert in their order."""
-    return {name: _sources(model.config, name) for name, _ in model.named_parameters()}
+@dataclass(frozen=True)
+class Part:
+    """A released tensor: all of one of our parameters, or the next rows of it."""
+
+    name: str
+    shape: tuple[int, ...]
 
 
-def released_shapes(model: HiMoEVLA) -> dict[str, tuple[int, ...]]:
-    """Released name -> shape, of everything a model is made of."""
-    sources = released_names(model)
-    return {
-        key: tuple(parameter.shape[1:] if len(sources[name]) > 1 else parameter.shape)
-        for name, parameter in model.named_parameters()
-        for key in sources[name]
-    }
+def released_parts(model: HiMoEVLA) -> dict[str, list[Part]]:
+    """Our parameter name -> the released tensors it is made of, in row-major order."""
+    return {name: _parts(model.config, name, tuple(p.shape)) for name, p in model.named_parameters()}
+
+
+def split(values: Tensor, parts: Sequence[Part]) -> list[Tensor]:
+    """Views of a parameter (or of its gradient), one for each of its parts."""
+    if len(parts) == 1:
+        return [values]
+    return list(values.flatten(0, -2).split([part.shape[0] for part in parts]))
 
 
 @torch.no_grad()
@@ -50,34 +56,39 @@ def load_released(model: HiMoEVLA, tensors: Mapping[str, Tensor]) -> None:
         ConfigError: names are missing or unknown, or shapes differ; every one of them is listed.
     """
     require_released(model, tensors, "the checkpoint")
-    sources = released_names(model)
+    sources = released_parts(model)
     for name, parameter in model.named_parameters():
-        keys = sources[name]
-        places = parameter.unbind(0) if len(keys) > 1 else (parameter,)
-        for key, place in zip(keys, places, strict=True):
-            place.copy_(tensors[key])
+        for part, place in zip(sources[name], split(parameter, sources[name]), strict=True):
+            place.copy_(tensors[part.name])
 
 
 def require_released(model: HiMoEVLA, tensors: Mapping[str, Tensor], what: str) -> None:
     """Refuse tensors that are not exactly those a model is made of; every mismatch is listed."""
     have = {key: tuple(tensor.shape) for key, tensor in tensors.items() if key not in UNUSED}
-    require_fit(f"{what} does not fit {model.config.name}", released_shapes(model), have)
+    wanted = {part.name: part.shape for parts in released_parts(model).values() for part in parts}
+    require_fit(f"{what} does not fit {model.config.name}", wanted, have)
 
 
-def _sources(config: HiMoEConfig, name: str) -> list[str]:
+def _parts(config: HiMoEConfig, name: str, shape: tuple[int, ...]) -> list[Part]:
     for ours, theirs in (
         ("prefix.vision_tower.", f"{VISION}."),
         ("prefix.projector.", f"{PROJECTOR}."),
         ("prefix.language_model.", f"{LANGUAGE}.model."),
     ):
         if name.startswith(ours):
-            return [theirs + name.removeprefix(ours)]
+            return [Part(theirs + name.removeprefix(ours), shape)]
     if not name.startswith("expert."):
-        return [name]
-    tail = name.removeprefix("expert.")
-    head, _, matrix = tail.partition(".mlp.experts.")
-    if not matrix:
-        return [f"{EXPERT}.{tail}"]
-    layer = int(head.split(".")[1])
-    moe = config.expert.as_moe if config.layer_kind(layer) is LayerKind.AS else config.expert.hb_moe
-    return [f"{EXPERT}.{head}.mlp.experts.{k}.{matrix}.weight" for k in range(moe.experts)]
+        return [Part(name, shape)]
+    released = f"{EXPERT}.{name.removeprefix('expert.')}"
+    if released.endswith(".qkv_proj.weight"):
+        rows = config.language.kv_heads * config.language.head_dim
+        heads = {"q_proj": shape[0] - 2 * rows, "k_proj": rows, "v_proj": rows}
+        return [Part(released.replace("qkv_proj", p), (r, shape[1])) for p, r in heads.items()]
+    matrices = ["down_proj"] if "down_proj" in released else ["gate_proj", "up_proj"]
+    if ".mlp.experts." in released:
+        head = released.rpartition(".")[0]
+        wide = (shape[1] // len(matrices), shape[2])
+        return [Part(f"{head}.{k}.{m}.weight", wide) for k in range(shape[0]) for m in matrices]
+    if released.endswith("gate_up_proj.weight"):
+        return [Part(released.replace("gate_up_proj", m), (shape[0] // 2, shape[1])) for m in matrices]
+    return [Part(released, shape)]

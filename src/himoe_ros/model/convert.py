@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import ConfigError
-from .checkpoint import released_names, released_shapes, require_released
+from .checkpoint import released_parts, require_released
 from .config import HiMoEConfig, LayerKind
 from .folder import save_config
 from .himoe import HiMoEVLA
@@ -39,13 +39,12 @@ def convert_weights(pickled: Path, config: HiMoEConfig, folder: Path, shard_byte
     with torch.device("meta"):
         model = HiMoEVLA(config)
     require_released(model, tensors, str(pickled))
-    odd = [f"{key}: {tensors[key].dtype}" for key in released_shapes(model) if tensors[key].dtype not in CODES]
+    parts = released_parts(model)
+    read = {part.name: tensors[part.name] for pieces in parts.values() for part in pieces}
+    odd = [f"{name}: {tensor.dtype}" for name, tensor in read.items() if tensor.dtype not in CODES]
     if odd:
         raise ConfigError(f"{pickled}: expected tensors of {', '.join(CODES.values())}, got {', '.join(odd)}")
-    sources = released_names(model)
-    entries = [
-        _entry(name, tuple(p.shape), [tensors[k] for k in sources[name]]) for name, p in model.named_parameters()
-    ]
+    entries = [_entry(name, tuple(p.shape), [read[x.name] for x in parts[name]]) for name, p in model.named_parameters()]
     write_weights(folder, entries, shard_bytes)
     save_config(config, folder)
 

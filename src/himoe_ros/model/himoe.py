@@ -158,10 +158,11 @@ class HiMoEVLA(nn.Module):
         memory = Window(encoded.context, noise.shape[1])
         times = torch.tensor(flow_times(self.config.flow_steps), device=noise.device)
         embedded = self.embed_times(times)
+        spaces = self.expert.choose(encoded.spaces)
 
         def velocity(x: Tensor, step: int) -> Tensor:
             tokens = self.embed_actions(x, embedded[step : step + 1], inputs.space)
-            hidden, _ = self.expert(tokens, encoded.spaces, memory)
+            hidden, _ = self.expert(tokens, spaces, memory)
             return self.velocity(hidden, inputs.space)
 
         return integrate(velocity, noise, self.config.flow_steps)

@@ -13,23 +13,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import AdaConfig, MoEConfig
+from .linear import gated, left, project
 
 SMALL = 1 << 21  # elements of a stacked weight below which all experts run on all tokens
 ROUTER_STD = 0.006  # of a router that begins nearly indifferent (AdaMoE, released default)
 
 
 class DenseMLP(nn.Module):
-    """Gated MLP: down(act(gate(x)) * up(x)). Gemma's uses tanh-GELU, experts use SiLU."""
+    """Gated MLP: down(act(gate(x)) * up(x))."""
 
     def __init__(self, width: int, hidden: int, silu: bool) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(width, hidden, bias=False)
-        self.up_proj = nn.Linear(width, hidden, bias=False)
+        self.gate_up_proj = nn.Linear(width, 2 * hidden, bias=False)
         self.down_proj = nn.Linear(hidden, width, bias=False)
         self.silu = silu
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.down_proj(_activated(self.gate_proj(x_BTD), self.silu) * self.up_proj(x_BTD))
+        return project(gated(project(x_BTD, self.gate_up_proj.weight), self.silu), self.down_proj.weight)
 
 
 @dataclass(frozen=True)
@@ -54,37 +54,43 @@ class Experts(nn.Module):
         super().__init__()
         e, f = config.experts, config.mlp
         self.silu = silu
-        self.gate_proj = nn.Parameter(torch.empty(e, f, width))
-        self.up_proj = nn.Parameter(torch.empty(e, f, width))
+        self.gate_up_proj = nn.Parameter(torch.empty(e, 2 * f, width))
         self.down_proj = nn.Parameter(torch.empty(e, width, f))
 
     def forward(self, x_BTD: Tensor, routing: Routing) -> Tensor:
         """Sum over the chosen experts of weight * expert(x)."""
         x_ND = x_BTD.flatten(0, 1)
         chosen, weight = routing.chosen.flatten(0, 1), routing.weight.flatten(0, 1).to(x_BTD.dtype)
-        small = self.gate_proj.numel() <= SMALL
+        small = self.gate_up_proj.numel() <= SMALL
         out = self._all(x_ND, chosen, weight) if small else self._grouped(x_ND, chosen, weight)
         return out.view_as(x_BTD)
 
     def _all(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
         """Run every expert on every token: fewest operations, for experts that fit a cache."""
-        weight_NE = weight_NK.new_zeros(len(x_ND), len(self.gate_proj)).scatter(-1, chosen_NK, weight_NK)
-        hidden_ENF = _activated(x_ND @ self.gate_proj.mT, self.silu) * (x_ND @ self.up_proj.mT)
-        return ((hidden_ENF * weight_NE.mT.unsqueeze(-1)) @ self.down_proj.mT).sum(0)
+        experts = len(self.gate_up_proj)
+        weight_NE = weight_NK.new_zeros(len(x_ND), experts).scatter(-1, chosen_NK, weight_NK)
+        gate_up_NEF = F.linear(x_ND, self.gate_up_proj.flatten(0, 1)).unflatten(-1, (experts, -1))
+        hidden_NEF = gated(gate_up_NEF, self.silu) * weight_NE.unsqueeze(-1)
+        return (hidden_NEF.transpose(0, 1) @ self.down_proj.mT).sum(0)
 
     def _grouped(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
         """Sort the (token, expert) pairs by expert and run each expert on its own: only chosen weights are read,
         and nothing waits for the device."""
         order = chosen_NK.flatten().argsort(stable=True)
         token = order // chosen_NK.shape[1]
-        experts = torch.arange(len(self.gate_proj), device=x_ND.device)
+        experts = torch.arange(len(self.gate_up_proj), device=x_ND.device)
         ends = (chosen_NK.flatten().unsqueeze(0) <= experts.unsqueeze(1)).sum(1).to(torch.int32)
-        x_PD = x_ND[token]
-        hidden_PF = _activated(F.grouped_mm(x_PD, self.gate_proj.mT, offs=ends), self.silu)
-        hidden_PF = (
-            hidden_PF * F.grouped_mm(x_PD, self.up_proj.mT, offs=ends) * weight_NK.flatten()[order].unsqueeze(-1)
-        )
-        return torch.zeros_like(x_ND).index_add(0, token, F.grouped_mm(hidden_PF, self.down_proj.mT, offs=ends))
+        hidden_PF = gated(_by_expert(x_ND[token], self.gate_up_proj, ends), self.silu)
+        hidden_PF = hidden_PF * weight_NK.flatten()[order].unsqueeze(-1)
+        return torch.zeros_like(x_ND).index_add(0, token, _by_expert(hidden_PF, self.down_proj, ends))
+
+
+def _by_expert(x_PI: Tensor, weight_EOI: Tensor, ends: Tensor) -> Tensor:
+    """(P, O): rows of expert e end at ends[e], and are multiplied with its weight."""
+    if weight_EOI.dtype is not torch.float32 and left(weight_EOI, 1):
+        x_PI = x_PI.flatten().view(x_PI.shape)  # rows one after another, which contiguous() misses for a single one
+        return F.grouped_mm(weight_EOI, x_PI.mT, offs=ends).mT
+    return F.grouped_mm(x_PI, weight_EOI.mT, offs=ends)
 
 
 class Router(nn.Module):
@@ -107,6 +113,21 @@ class Router(nn.Module):
         return Routing(probability, chosen, best)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The action-space experts of each sample as one dense MLP, their weight in the routing multiplied in.
+
+    Attributes:
+        probability: (B, 1, E), the router's softmax.
+        gate_up: (B, 2 k F, D).
+        down: (B, D, k F).
+    """
+
+    probability: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
 class ActionSpaceMoE(nn.Module):
     """AS-MoE: the data mask alone chooses the expert, so one action space meets one expert."""
 
@@ -119,11 +140,23 @@ class ActionSpaceMoE(nn.Module):
         """The choice for all tokens of a sample, (B, 1, ...); it holds for every layer input and flow step."""
         return self.gate(mask_BA.unsqueeze(1))
 
-    def forward(self, x_BTD: Tensor, space: Routing) -> tuple[Tensor, Tensor]:
-        """Returns the output (B, T, D) and the routing probabilities (B, T, E); `space` is from `route`."""
+    def choose(self, space: Routing) -> Chosen:
+        """Gather the chosen experts' weights, for many forward passes with one routing."""
+        chosen, weight = space.chosen[:, 0], space.weight[:, 0]
+        gate_up_BKFD = self.experts.gate_up_proj[chosen]
+        down_BKDF = self.experts.down_proj[chosen] * weight[..., None, None].to(gate_up_BKFD.dtype)
+        # The k experts side by side are one wider MLP: all gates, then all ups.
+        gate_up = gate_up_BKFD.unflatten(2, (2, -1)).transpose(1, 2).flatten(1, 3)
+        return Chosen(space.probability, gate_up, down_BKDF.transpose(1, 2).flatten(2, 3))
+
+    def forward(self, x_BTD: Tensor, space: Routing | Chosen) -> tuple[Tensor, Tensor]:
+        """Returns the output (B, T, D) and the routing probabilities (B, T, E); `space` is from `route` or `choose`."""
         tokens = x_BTD.shape[1]
-        spread = Routing(*(t.expand(-1, tokens, -1) for t in (space.probability, space.chosen, space.weight)))
-        return self.experts(x_BTD, spread), spread.probability
+        probability = space.probability.expand(-1, tokens, -1)
+        if isinstance(space, Chosen):
+            return project(gated(project(x_BTD, space.gate_up), self.experts.silu), space.down), probability
+        spread = Routing(probability, *(t.expand(-1, tokens, -1) for t in (space.chosen, space.weight)))
+        return self.experts(x_BTD, spread), probability
 
 
 class HeterogeneityBalancingMoE(nn.Module):
@@ -186,7 +219,7 @@ def upcycle(moe: AdaMoE, dense: DenseMLP, noise: float, generator: torch.Generat
         generator: of the noise and the router.
     """
     moe.shared_experts.load_state_dict(dense.state_dict())
-    for name in ("gate_proj", "up_proj", "down_proj"):
+    for name in ("gate_up_proj", "down_proj"):
         weight = getattr(dense, name).weight
         stacked = getattr(moe.experts, name)
         stacked.copy_(weight.expand_as(stacked))
@@ -195,7 +228,3 @@ def upcycle(moe: AdaMoE, dense: DenseMLP, noise: float, generator: torch.Generat
             stacked.add_(spread, alpha=noise * weight.std().item())
     moe.gate.weight.normal_(0.0, ROUTER_STD, generator=generator)
     moe.scale_adapter.weight.zero_()
-
-
-def _activated(x: Tensor, silu: bool) -> Tensor:
-    return F.silu(x) if silu else F.gelu(x, approximate="tanh")
