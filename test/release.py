@@ -11,7 +11,8 @@ import torch
 from himoe_ros.model.checkpoint import UNUSED, released_parts, split
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.convert import PICKLE
-from himoe_ros.model.himoe import HiMoEVLA, ModelInputs
+from himoe_ros.model.himoe import HiMoEVLA
+from himoe_ros.model.inputs import ModelInputs
 from himoe_ros.resources import config
 
 PRESET = "himoe_small"

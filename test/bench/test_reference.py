@@ -12,6 +12,7 @@ from himoe_ros.bench.policy import _inputs, true_expert
 from himoe_ros.model import moe
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.himoe import HiMoEVLA
+from himoe_ros.model.inputs import ModelInputs
 from himoe_ros.resources import config
 
 
@@ -25,6 +26,44 @@ def test_our_samples_are_those_of_the_loop_shaped_like_the_release(monkeypatch, 
     noise = torch.randn(1, chunk, 24, generator=torch.Generator().manual_seed(3))
     ours, theirs = model.sample_actions(lean, noise), reference.sample_actions(model, padded, noise)
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+def permuted_inputs(words: int) -> ModelInputs:
+    """Two samples that differ in all that could be right by accident, and what is masked is not zero."""
+    generator = torch.Generator().manual_seed(5)
+    mask = torch.zeros(2, 24)
+    mask[0, :7] = 1.0
+    mask[1, 8:15] = mask[1, 16:23] = 1.0
+    token_mask = torch.arange(96) < torch.tensor([[words], [11]])
+    return ModelInputs(
+        images=torch.rand(2, 3, 3, 112, 112, generator=generator) * 2 - 1,
+        view_mask=torch.tensor([[False, True, True], [True, False, True]]),
+        tokens=torch.randint(0, 1024, (2, 96), generator=generator),
+        token_mask=token_mask,
+        state=torch.randn(2, 24, generator=generator) * mask,
+        data_mask=mask,
+    )
+
+
+@pytest.mark.parametrize("words", [0, 96])
+def test_other_masks_a_missing_first_view_and_any_length_of_text(words):
+    model_config = load_model_config("himoe_small", config("models"))
+    model = HiMoEVLA(model_config).initialise(0).eval()
+    inputs = permuted_inputs(words)
+    noise = torch.randn(2, 12, 24, generator=torch.Generator().manual_seed(3))
+    theirs = reference.sample_actions(model, inputs, noise)
+    torch.testing.assert_close(model.sample_actions(inputs, noise), theirs, atol=1e-4, rtol=0)
+    for i in range(2):  # what a sample is told is all that it sees, so leaving out what is masked is the same
+        seen, said = inputs.view_mask[i], inputs.token_mask[i]
+        alone = ModelInputs(
+            inputs.images[i : i + 1, seen],
+            None,
+            inputs.tokens[i : i + 1, said],
+            None,
+            inputs.state[i : i + 1],
+            inputs.data_mask[i : i + 1],
+        )
+        torch.testing.assert_close(model.sample_actions(alone, noise[i : i + 1]), theirs[i : i + 1], atol=1e-4, rtol=0)
 
 
 def test_the_true_expert_is_the_released_one():

@@ -8,13 +8,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 
 from himoe_ros.core.errors import ConfigError
 from himoe_ros.model import moe
-from himoe_ros.model.config import LayerKind, load_model_config, parse_model_config
+from himoe_ros.model.config import LayerKind, MoEConfig, load_model_config, parse_model_config
 from himoe_ros.model.flow import flow_loss, flow_times, integrate, interpolate, time_embedding
-from himoe_ros.model.himoe import HiMoEVLA, ModelInputs
+from himoe_ros.model.himoe import HiMoEVLA
+from himoe_ros.model.inputs import ModelInputs
+from himoe_ros.model.layers import project
 from himoe_ros.resources import config
 
 
@@ -135,6 +138,54 @@ def test_both_ways_to_run_experts_agree_with_gradients(model, monkeypatch):
         results.append((velocity.detach(), layer.experts.gate_up_proj.grad.clone(), layer.gate.weight.grad.clone()))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_arranged_weights_give_the_same_samples(model):
+    arranged = HiMoEVLA(model.config).initialise(0).eval().arrange()
+    torch.testing.assert_close(
+        arranged.sample_actions(inputs(), noise()), model.sample_actions(inputs(), noise()), atol=2e-5, rtol=1e-5
+    )
+    for (name, one), other in zip(model.named_parameters(), arranged.parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize(("rows", "kind"), [(10, torch.float32), (40, torch.float32), (50, torch.bfloat16)])
+def test_products_with_large_weights_are_the_same_on_either_side(rows, kind):
+    generator = torch.Generator().manual_seed(3)
+    x, weight = torch.randn(2, rows // 2, 512, generator=generator), torch.randn(2, 700, 512, generator=generator)
+    x, weight = x.to(kind), weight.to(kind)
+    close = {"atol": 1e-3, "rtol": 1e-3} if kind is torch.float32 else {"atol": 0.5, "rtol": 0.02}
+    torch.testing.assert_close(project(x, weight[0]), F.linear(x, weight[0]), **close)
+    torch.testing.assert_close(project(x, weight), torch.einsum("bti,boi->bto", x, weight), **close)
+
+
+def test_experts_of_bfloat16_agree_with_a_loop():
+    experts = moe.Experts(64, MoEConfig(experts=6, top_k=2, mlp=32))
+    generator = torch.Generator().manual_seed(4)
+    for parameter in experts.parameters():
+        parameter.data.normal_(0, 0.1, generator=generator)
+    experts = experts.to(torch.bfloat16)
+    for tokens in (1, 7):
+        x = torch.randn(1, tokens, 64, generator=generator).to(torch.bfloat16)
+        chosen = torch.stack([torch.randperm(6, generator=generator)[:2] for _ in range(tokens)])
+        routing = moe.Routing(torch.zeros(1, tokens, 6), chosen[None], torch.full((1, tokens, 2), 0.5))
+        wanted = torch.zeros(tokens, 64)
+        for t in range(tokens):
+            for e in chosen[t].tolist():
+                gate, up = (experts.gate_up_proj[e].float() @ x[0, t].float()).chunk(2)
+                wanted[t] += 0.5 * experts.down_proj[e].float() @ (F.silu(gate) * up)
+        grouped = experts._grouped(x[0], chosen, routing.weight[0].to(torch.bfloat16))
+        torch.testing.assert_close(grouped.float(), wanted, atol=0.03, rtol=0.03)
+
+
+def test_a_chunk_never_waits_for_the_device():
+    """A tensor without values cannot be asked for one, so a graph can capture what runs on such tensors."""
+    with torch.device("meta"):
+        model = HiMoEVLA(load_model_config("himoe_4b", config("models"))).to(torch.bfloat16)
+        images, tokens = torch.zeros(1, 3, 3, 224, 224), torch.zeros(1, 20, dtype=torch.int64)
+        batch = ModelInputs(images, None, tokens, None, torch.zeros(1, 24), torch.zeros(1, 24))
+        start = torch.zeros(1, 10, 24)
+    assert model.sample_actions(batch, start).device.type == "meta"
 
 
 def test_sampling_equals_the_training_pass_step_by_step(model):

@@ -16,7 +16,8 @@ from safetensors import safe_open
 from himoe_ros.model.checkpoint import load_released, released_parts, split
 from himoe_ros.model.config import ExpertConfig, HiMoEConfig, LanguageConfig, LayerKind, MoEConfig, VisionConfig
 from himoe_ros.model.flow import flow_loss, interpolate
-from himoe_ros.model.himoe import HiMoEVLA, ModelInputs
+from himoe_ros.model.himoe import HiMoEVLA
+from himoe_ros.model.inputs import ModelInputs
 from himoe_ros.model.moe import Routing
 from himoe_ros.model.regularisation import as_reg_released, hb_reg_released
 
@@ -35,7 +36,7 @@ class Golden:
         self.config = HiMoEConfig(
             name=path.name,
             image_size=g["image_size"],
-            max_text_tokens=96,
+            max_text_tokens=self.input("lang_tokens").shape[1],
             chunk_steps=g["n_action_steps"],
             flow_steps=g["num_steps"],
             vision=VisionConfig(g["vis_hidden"], g["vis_inter"], g["vis_layers"], g["vis_heads"], g["patch"]),
@@ -112,15 +113,15 @@ def close(mine: torch.Tensor, theirs: torch.Tensor, tolerance: float) -> None:
 
 
 def check_layers(golden: Golden, name: str, hidden: dict[int, list], weights: dict[int, list]) -> None:
-    """State and action tokens of one pass, joined, against the reference's suffix."""
+    """State and action tokens of one pass against the reference's suffix."""
     for i in range(golden.config.language.layers):
-        close(torch.cat(hidden[i][:2], dim=1), golden.out(f"{name}.suffix_hidden.{i}"), HIDDEN)
+        close(hidden[i][0], golden.out(f"{name}.suffix_hidden.{i}"), HIDDEN)
     tokens = 1 + golden.config.chunk_steps
     for i, kind in golden.moe_layers.items():
         if kind is LayerKind.AS:  # ours chooses once a sample, the reference once a token
             mine = weights[i][0].expand(-1, tokens, -1).flatten(0, 1)
         else:
-            mine = torch.cat(weights[i][:2], dim=1).flatten(0, 1)
+            mine = weights[i][0].flatten(0, 1)
         theirs = torch.zeros_like(mine).scatter(
             -1, golden.out(f"{name}.gate_idx.{i}"), golden.out(f"{name}.gate_w.{i}")
         )

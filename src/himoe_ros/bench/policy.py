@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
-from ..model.action_expert import Window
+from ..model.action_expert import Suffix
 from ..model.config import HiMoEConfig, LanguageConfig, VisionConfig, load_model_config
 from ..model.flow import flow_times
-from ..model.himoe import HiMoEVLA, ModelInputs
+from ..model.himoe import HiMoEVLA
+from ..model.inputs import ModelInputs
 from . import reference
 
 WORDS = 20  # of an instruction; the release pads to the longest one
@@ -42,9 +43,9 @@ def bench_policy(runs: int, threads: int, models: Path) -> dict[str, list[Row]]:
         ("true expert size, small VLM, chunk 50, float32", replace(full, chunk_steps=50), torch.float32),
         ("himoe_small, float32", small, torch.float32),
     ):
-        model = HiMoEVLA(config).initialise(0).to(dtype).eval()
-        results[title] = _compare(model, runs)
-        del model
+        ours, theirs = (HiMoEVLA(config).initialise(0).to(dtype).eval() for _ in range(2))
+        results[title] = _compare(ours.arrange(), theirs, runs)
+        del ours, theirs
     return results
 
 
@@ -58,29 +59,30 @@ def true_expert(config: HiMoEConfig) -> HiMoEConfig:
     )
 
 
-def _compare(model: HiMoEVLA, runs: int) -> list[Row]:
+def _compare(model: HiMoEVLA, release: HiMoEVLA, runs: int) -> list[Row]:
     config = model.config
     lean, padded = _inputs(config)
     noise = torch.randn(1, config.chunk_steps, config.action_dim, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        cache, valid = reference.prefix(model, padded)
-        encoded = model.encode(lean)
-        memory = Window(encoded.context, config.chunk_steps)
+        cache, valid = reference.prefix(release, padded)
+        suffix = Suffix(model.encode(lean), config.chunk_steps)
+        spaces = model.expert.choose(model.expert.route(lean.data_mask))
         embedded = model.embed_times(torch.tensor(flow_times(config.flow_steps)))
-        spaces = model.expert.choose(encoded.spaces)
+        tokens = model.embed_actions(noise, embedded[:1], None)
+        model.expert(torch.cat([model.embed_state(lean), tokens], dim=1), spaces, suffix)
         first = torch.ones(1)
 
         def step() -> torch.Tensor:
-            hidden, _ = model.expert(model.embed_actions(noise, embedded[:1], None), spaces, memory)
-            return model.velocity(hidden, None)
+            tokens = model.embed_actions(noise, embedded[:1], None)
+            return model.velocity(model.expert(tokens, spaces, suffix.actions())[0], None)
 
         return [
-            _row("prefix", lambda: model.encode(lean), lambda: reference.prefix(model, padded), runs),
-            _row("flow step", step, lambda: reference.velocity(model, padded, cache, valid, noise, first), runs),
+            _row("prefix", lambda: model.encode(lean), lambda: reference.prefix(release, padded), runs),
+            _row("flow step", step, lambda: reference.velocity(release, padded, cache, valid, noise, first), runs),
             _row(
                 "sample, 10 steps",
                 lambda: model.sample_actions(lean, noise),
-                lambda: reference.sample_actions(model, padded, noise),
+                lambda: reference.sample_actions(release, padded, noise),
                 runs,
             ),
         ]

@@ -1,7 +1,8 @@
 """The same function computed the way the released code does, on the same weights: what `himoe bench policy` compares.
 
-Nothing is kept between flow steps but the prefix's keys and values; every expert is a loop; attention is
-eager in float32 with repeated keys; missing views and text padding are computed and masked.
+Nothing is kept between flow steps but the prefix's keys and values; every expert is a loop, and so are the
+views; attention is eager in float32 with repeated keys; rotary angles are found anew for every query and
+key; missing views and text padding are computed and masked.
 
 Shapes as in the model: B batch, T chunk steps, S = 1 + T suffix tokens, L prefix tokens.
 """
@@ -10,13 +11,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from transformers.models.gemma.modeling_gemma import apply_rotary_pos_emb
+from torch import Tensor, nn
 
-from ..model.action_expert import Attention, ExpertLayer, rope, rotate
+from ..model.action_expert import Attention, ExpertLayer
 from ..model.config import LayerKind
 from ..model.flow import flow_times, time_embedding
-from ..model.himoe import HiMoEVLA, ModelInputs
+from ..model.himoe import HiMoEVLA
+from ..model.inputs import ModelInputs
 from ..model.moe import DenseMLP, Experts, Router
 
 MASKED = -2.3819763e38
@@ -38,22 +39,25 @@ def sample_actions(model: HiMoEVLA, inputs: ModelInputs, noise: Tensor) -> Tenso
 def prefix(model: HiMoEVLA, inputs: ModelInputs) -> tuple[Cache, Tensor]:
     """Keys and values of every layer, and which prefix tokens are valid, (B, L)."""
     part = model.prefix
-    hidden, valid = part.embed(inputs.images, inputs.view_mask, inputs.tokens, inputs.token_mask)
+    tower, project = part.vision_tower, part.projector
+    views = [project(tower(pixel_values=x).last_hidden_state) for x in inputs.images.to(project.weight.dtype).unbind(1)]
+    words = F.embedding(inputs.tokens, part.language_model.embed_tokens.weight)
+    hidden = torch.cat([*views, words * words.shape[-1] ** 0.5], dim=1)
+    valid = torch.cat([inputs.view_mask.repeat_interleave(views[0].shape[1], dim=1), inputs.token_mask], dim=1)
     position = valid.cumsum(-1) - 1
-    angles = part.language_model.rotary_emb(hidden, position)
     allowed = valid[:, None, :, None] & valid[:, None, None, :]
     cache: Cache = []
     for layer in part.language_model.layers:
         attention = layer.self_attn
-        normed = layer.input_layernorm(hidden)
+        normed = _norm(layer.input_layernorm, hidden)
         q, k, v = (
             proj(normed).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
             for proj in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
-        q, k = apply_rotary_pos_emb(q, k, *angles)
+        q, k = _rope(q, position), _rope(k, position)
         cache.append((k, v))
         hidden = hidden + attention.o_proj(_eager(q, k, v, allowed))
-        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        hidden = hidden + layer.mlp(_norm(layer.post_attention_layernorm, hidden))
     return cache, valid
 
 
@@ -71,22 +75,37 @@ def velocity(model: HiMoEVLA, inputs: ModelInputs, cache: Cache, valid: Tensor, 
     blocks = torch.tensor([1, 1] + [0] * (tokens - 2)).cumsum(0)
     among = (blocks[None, :] <= blocks[:, None]).expand(len(x), -1, -1)
     allowed = torch.cat([valid[:, None, :].expand(-1, tokens, -1), among & suffix[:, None]], dim=2)[:, None]
-    angles = rope(torch.cat([valid, suffix], dim=1).cumsum(-1)[:, -tokens:] - 1, model.config.language.head_dim)
+    position = torch.cat([valid, suffix], dim=1).cumsum(-1)[:, -tokens:] - 1
     for layer, (keys, values) in zip(model.expert.layers, cache, strict=True):
-        attended = _attend(layer.self_attn, layer.input_layernorm(hidden), keys, values, allowed, angles)
+        attended = _attend(layer.self_attn, _norm(layer.input_layernorm, hidden), keys, values, allowed, position)
         hidden = hidden + attended
-        hidden = hidden + _feed_forward(layer, layer.post_attention_layernorm(hidden), inputs.data_mask)
-    return model.action_out_proj(model.expert.norm(hidden)[:, 1:], None).float()
+        hidden = hidden + _feed_forward(layer, _norm(layer.post_attention_layernorm, hidden), inputs.data_mask)
+    return model.action_out_proj(_norm(model.expert.norm, hidden)[:, 1:], None).float()
 
 
-def _attend(part: Attention, x: Tensor, keys: Tensor, values: Tensor, allowed: Tensor, angles: tuple) -> Tensor:
+def _attend(part: Attention, x: Tensor, keys: Tensor, values: Tensor, allowed: Tensor, position: Tensor) -> Tensor:
     rows = part.kv_heads * part.head_dim
     q, k, v = (
         F.linear(x, weight).unflatten(-1, (-1, part.head_dim)).transpose(1, 2)
         for weight in part.qkv_proj.weight.split([len(part.qkv_proj.weight) - 2 * rows, rows, rows])
     )
-    keys = torch.cat([keys, rotate(k, *angles)], dim=2)
-    return F.linear(_eager(rotate(q, *angles), keys, torch.cat([values, v], dim=2), allowed), part.o_proj.weight)
+    keys = torch.cat([keys, _rope(k, position)], dim=2)
+    return F.linear(_eager(_rope(q, position), keys, torch.cat([values, v], dim=2), allowed), part.o_proj.weight)
+
+
+def _rope(x: Tensor, position: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    timescale = 1e4 ** (torch.arange(half, dtype=torch.float32) / half)
+    radians = position[:, None, :, None].float() / timescale
+    cos, sin = radians.cos(), radians.sin()
+    a, b = x.float().chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
+
+
+def _norm(part: nn.Module, x: Tensor) -> Tensor:
+    wide = x.float()
+    wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)
+    return (wide * (1.0 + part.weight.float())).to(x.dtype)
 
 
 def _eager(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:

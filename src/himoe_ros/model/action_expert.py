@@ -13,18 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import HiMoEConfig, LayerKind
-from .linear import project
+from .layers import RMSNorm, attend, project, rope, rotate
 from .moe import ActionSpaceMoE, AdaMoE, Chosen, DenseMLP, HeterogeneityBalancingMoE, Routing
 
 
 @dataclass(frozen=True)
 class Context:
-    """What new tokens attend to.
+    """The prefix, as new tokens attend to it.
 
     Attributes:
         keys, values: one (B, K, L, C) tensor a layer; keys are already rotated.
         valid: (B, L) bool, False at padding, or None where there is none.
-        length: (B, 1) int64, valid tokens so far: the position of the next token.
+        length: (B or 1, 1) int64, valid tokens: the position of the next one.
     """
 
     keys: tuple[Tensor, ...]
@@ -33,72 +33,56 @@ class Context:
     length: Tensor
 
 
-class Growth:
-    """A context that keeps the keys and values of new tokens, as in training and for the state token."""
+class Suffix:
+    """The state token and the action tokens behind a context: the state sees no action, the actions see all.
 
-    def __init__(self, context: Context, tokens: int) -> None:
-        self.tokens = tokens
-        self._context = context
-        self._keys: list[Tensor] = []
-        self._values: list[Tensor] = []
-        self.rope = rope(context.length + torch.arange(tokens, device=context.length.device), context.keys[0].shape[-1])
+    Attributes:
+        rope: cosines and sines of the tokens' positions.
+        mask: (B or 1, 1, 1 + T, L + 1 + T) bool, False where a token (third axis) must not look.
+    """
+
+    def __init__(self, context: Context, actions: int) -> None:
+        device, tokens = context.length.device, 1 + actions
+        self.rope = rope(context.length + torch.arange(tokens, device=device), context.keys[0].shape[-1])
         self._valid = None if context.valid is None else F.pad(context.valid, (0, tokens), value=True)
-        self.mask = None if self._valid is None else self._valid[:, None, None, :]
+        length = context.keys[0].shape[2] + tokens
+        column = torch.arange(length, device=device)
+        row = torch.arange(tokens, device=device).unsqueeze(1)
+        self.mask = ((column < length - actions) | (row > 0))[None, None]
+        if self._valid is not None:
+            self.mask = self.mask & self._valid[:, None, None]
+        self._keys, self._values = list(context.keys), list(context.values)
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """The layer's keys and values with the new tokens' at the end."""
-        self._keys.append(torch.cat([self._context.keys[layer], k], dim=2))
-        self._values.append(torch.cat([self._context.values[layer], v], dim=2))
-        return self._keys[-1], self._values[-1]
+        self._keys[layer] = torch.cat([self._keys[layer], k], dim=2)
+        self._values[layer] = torch.cat([self._values[layer], v], dim=2)
+        return self._keys[layer], self._values[layer]
 
-    def context(self) -> Context:
-        """Everything so far, once all layers have run."""
-        return Context(tuple(self._keys), tuple(self._values), self._valid, self._context.length + self.tokens)
+    def actions(self) -> Actions:
+        """After a pass: what the next flow step needs, in which the state token is not new."""
+        mask = None if self._valid is None else self._valid[:, None, None]
+        cos, sin = self.rope
+        return Actions((cos[:, 1:], sin[:, 1:]), mask, self._keys, self._values)
 
 
-class Window:
-    """A context with room for one set of new tokens, written over at every flow step; no gradients."""
+@dataclass(frozen=True)
+class Actions:
+    """Action tokens behind a context and a state token; written over at every flow step, so without gradients.
 
-    def __init__(self, context: Context, tokens: int) -> None:
-        self.rope = rope(context.length + torch.arange(tokens, device=context.length.device), context.keys[0].shape[-1])
-        self._start = context.keys[0].shape[2]
-        self._keys = [F.pad(k, (0, 0, 0, tokens)) for k in context.keys]
-        self._values = [F.pad(v, (0, 0, 0, tokens)) for v in context.values]
-        self.mask = None
-        if context.valid is not None:
-            self.mask = F.pad(context.valid, (0, tokens), value=True)[:, None, None, :]
+    Attributes: as in Suffix; a mask of None hides nothing.
+    """
+
+    rope: tuple[Tensor, Tensor]
+    mask: Tensor | None
+    keys: list[Tensor]
+    values: list[Tensor]
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """The layer's keys and values with the new tokens' at the end, in place."""
-        self._keys[layer][:, :, self._start :] = k
-        self._values[layer][:, :, self._start :] = v
-        return self._keys[layer], self._values[layer]
-
-
-class RMSNorm(nn.Module):
-    """x / rms(x) * (1 + w), computed in float32, as Gemma does."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), x.shape[-1:], 1.0 + self.weight.float(), 1e-6).to(x.dtype)
-
-
-def rope(position_BT: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Cosines and signed sines of the rotary embedding, half-split, base 1e4: two (B, 1, T, C) float32."""
-    half = head_dim // 2
-    frequency = 1e4 ** (-torch.arange(half, dtype=torch.float32, device=position_BT.device) / half)
-    angle = position_BT[:, None, :, None].float() * frequency
-    cos, sin = angle.cos(), angle.sin()
-    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
-
-
-def rotate(x_BHTC: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding, in float32."""
-    x = x_BHTC.float()
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin).to(x_BHTC.dtype)
+        self.keys[layer][:, :, -k.shape[2] :] = k
+        self.values[layer][:, :, -v.shape[2] :] = v
+        return self.keys[layer], self.values[layer]
 
 
 class Attention(nn.Module):
@@ -111,16 +95,12 @@ class Attention(nn.Module):
         self.qkv_proj = nn.Linear(width, (heads + 2 * self.kv_heads) * self.head_dim, bias=False)
         self.o_proj = nn.Linear(heads * self.head_dim, width, bias=False)
 
-    def forward(self, x_BTD: Tensor, memory: Growth | Window, layer: int) -> Tensor:
-        b, t, _ = x_BTD.shape
+    def forward(self, x_BTD: Tensor, memory: Suffix | Actions, layer: int) -> Tensor:
         kv = self.kv_heads
-        qkv = project(x_BTD, self.qkv_proj.weight).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-        qk = rotate(qkv[:, :-kv], *memory.rope)
-        k, v = memory.add(layer, qk[:, -kv:], qkv[:, -kv:])
-        # Nothing here is causal, so the query heads of one key/value head are just more queries of it.
-        q = qk[:, :-kv].reshape(b, kv, -1, self.head_dim)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=memory.mask)
-        return project(out.view(b, -1, t, self.head_dim).transpose(1, 2).flatten(2), self.o_proj.weight)
+        qkv = project(x_BTD, self.qkv_proj.weight).unflatten(-1, (-1, self.head_dim))
+        qk = rotate(qkv[:, :, :-kv], *memory.rope)
+        k, v = memory.add(layer, qk[:, :, -kv:].transpose(1, 2), qkv[:, :, -kv:].transpose(1, 2))
+        return project(attend(qk[:, :, :-kv], k, v, memory.mask), self.o_proj.weight)
 
 
 class ExpertLayer(nn.Module):
@@ -136,7 +116,7 @@ class ExpertLayer(nn.Module):
         self.mlp = _feed_forward(config, kind)
 
     def forward(
-        self, x_BTD: Tensor, space: Routing | Chosen | None, memory: Growth | Window, layer: int
+        self, x_BTD: Tensor, space: Routing | Chosen | None, memory: Suffix | Actions, layer: int
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the hidden states, and the routing probabilities of an MoE layer."""
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), memory, layer)
@@ -175,7 +155,7 @@ class ActionExpert(nn.Module):
         return {i: self.layers[i].mlp.choose(routing) for i, routing in spaces.items()}
 
     def forward(
-        self, x_BTD: Tensor, spaces: Mapping[int, Routing | Chosen], memory: Growth | Window
+        self, x_BTD: Tensor, spaces: Mapping[int, Routing | Chosen], memory: Suffix | Actions
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Run T new tokens that see the memory and each other.
 

@@ -44,7 +44,10 @@ def convert_weights(pickled: Path, config: HiMoEConfig, folder: Path, shard_byte
     odd = [f"{name}: {tensor.dtype}" for name, tensor in read.items() if tensor.dtype not in CODES]
     if odd:
         raise ConfigError(f"{pickled}: expected tensors of {', '.join(CODES.values())}, got {', '.join(odd)}")
-    entries = [_entry(name, tuple(p.shape), [read[x.name] for x in parts[name]]) for name, p in model.named_parameters()]
+    entries = [
+        _entry(name, tuple(parameter.shape), [read[part.name] for part in parts[name]])
+        for name, parameter in model.named_parameters()
+    ]
     write_weights(folder, entries, shard_bytes)
     save_config(config, folder)
 

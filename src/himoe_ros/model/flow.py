@@ -50,13 +50,16 @@ def flow_times(steps: int) -> list[float]:
 
 
 def interpolate(noise: Tensor, actions: Tensor, t_B: Tensor) -> tuple[Tensor, Tensor]:
-    """x_t = t noise + (1 - t) actions, and the velocity to learn, noise - actions (paper, section 3.3)."""
+    """x_t = t noise + (1 - t) actions (paper, Eq. 2), and the velocity to learn, noise - actions (inside Eq. 3).
+
+    The paper counts time from noise to actions, tau = 1 - t; the released weights count as we do.
+    """
     t = t_B[:, None, None]
     return t * noise + (1.0 - t) * actions, noise - actions
 
 
 def flow_loss(predicted: Tensor, wanted: Tensor, mask_BA: Tensor) -> Tensor:
-    """Mean squared error of the velocity over the slots in use.
+    """Mean squared error of the velocity (paper, Eq. 3), over the slots in use.
 
     Args:
         predicted, wanted: (B, T, A).

@@ -6,56 +6,18 @@ Shapes: B batch, V views, S image size, W words, T chunk steps, A = 24 slots, D 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.errors import ObservationError
-from .action_expert import ActionExpert, Context, Growth, Window
+from .action_expert import ActionExpert, Context, Suffix
 from .config import HiMoEConfig
 from .flow import flow_times, integrate, time_embedding
-from .moe import Routing
+from .inputs import ModelInputs, check_inputs
+from .layers import LARGE
+from .moe import Experts
 from .prefix import Prefix
-
-
-@dataclass(frozen=True)
-class ModelInputs:
-    """One batch.
-
-    Attributes:
-        images: (B, V, 3, S, S) float in [-1, 1], views in the order base, left wrist, right wrist.
-        view_mask: (B, V) bool, False where a view is missing; None if all are there.
-        tokens: (B, W) int64.
-        token_mask: (B, W) bool, False at padding; None if there is none.
-        space: (B,) int64, which action space; read only by the variants that number them.
-        state: (B, A) normalised values, 0 in masked slots.
-        data_mask: (B, A) float, 1 in the slots of the action space.
-    """
-
-    images: Tensor
-    view_mask: Tensor | None
-    tokens: Tensor
-    token_mask: Tensor | None
-    state: Tensor
-    data_mask: Tensor
-    space: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What the flow steps share.
-
-    Attributes:
-        context: prefix and state token.
-        spaces: layer -> choice of the action-space experts.
-        routing: layer -> (B, 1, E) routing probabilities of the state token.
-    """
-
-    context: Context
-    spaces: dict[int, Routing]
-    routing: dict[int, Tensor]
 
 
 class Projection(nn.Linear):
@@ -109,21 +71,8 @@ class HiMoEVLA(nn.Module):
                 parameter.normal_(0.0, 1.0 / math.sqrt(fan_in), generator=generator)
         return self
 
-    def encode(self, inputs: ModelInputs) -> Encoded:
-        """Everything that stays the same over the flow steps: images, words, the state token, action spaces.
-
-        The state token sees the prefix and itself, never the actions, so its keys and values are
-        part of the context that the actions see.
-        """
-        prefix = self.prefix(inputs.images, inputs.view_mask, inputs.tokens, inputs.token_mask)
-        spaces = self.expert.route(inputs.data_mask)
-        memory = Growth(prefix, 1)
-        _, routing = self.expert(self.embed_state(inputs), spaces, memory)
-        return Encoded(memory.context(), spaces, routing)
-
     def embed_state(self, inputs: ModelInputs) -> Tensor:
         """[values | mask] -> the state token, (B, 1, D)."""
-        self._check_space(inputs.space)
         dtype = self.state_proj.weight.dtype
         told = torch.cat([inputs.state, inputs.data_mask], dim=-1).to(dtype)[:, None]
         return self._marked(self.state_proj(told, inputs.space), inputs.space)
@@ -148,37 +97,60 @@ class HiMoEVLA(nn.Module):
     def sample_actions(self, inputs: ModelInputs, noise: Tensor) -> Tensor:
         """Integrate the flow from noise to normalised actions.
 
+        The state token sees the prefix and itself, never the actions: it passes the layers once, beside the
+        actions of the first flow step, and its keys and values stay for the others.
+
         Args:
             noise: (B, T, A) float32 standard normal; left as it is.
 
         Returns:
             (B, T, A) float32.
+
+        Raises:
+            ObservationError: inputs that do not fit the model, see `check_inputs`.
         """
-        encoded = self.encode(inputs)
-        memory = Window(encoded.context, noise.shape[1])
-        times = torch.tensor(flow_times(self.config.flow_steps), device=noise.device)
-        embedded = self.embed_times(times)
-        spaces = self.expert.choose(encoded.spaces)
+        check_inputs(inputs, self.config)
+        spaces = self.expert.choose(self.expert.route(inputs.data_mask))
+        suffix = Suffix(self.encode(inputs), noise.shape[1])
+        # Filled on the device: a copy from the host could not be part of a captured graph.
+        times = torch.stack([torch.full((), t, device=noise.device) for t in flow_times(self.config.flow_steps)])
+        times_SD = self.embed_times(times)
 
         def velocity(x: Tensor, step: int) -> Tensor:
-            tokens = self.embed_actions(x, embedded[step : step + 1], inputs.space)
-            hidden, _ = self.expert(tokens, spaces, memory)
+            tokens = self.embed_actions(x, times_SD[step : step + 1], inputs.space)
+            if step == 0:
+                hidden, _ = self.expert(torch.cat([self.embed_state(inputs), tokens], dim=1), spaces, suffix)
+                return self.velocity(hidden[:, 1:], inputs.space)
+            hidden, _ = self.expert(tokens, spaces, suffix.actions())
             return self.velocity(hidden, inputs.space)
 
         return integrate(velocity, noise, self.config.flow_steps)
 
     def forward(self, inputs: ModelInputs, x_BTA: Tensor, t_B: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """One training pass: the velocity (B, T, A), and layer -> routing probabilities (B, 1 + T, E)."""
-        encoded = self.encode(inputs)
-        tokens = self.embed_actions(x_BTA, self.embed_times(t_B), inputs.space)
-        hidden, actions = self.expert(tokens, encoded.spaces, Growth(encoded.context, tokens.shape[1]))
-        routing = {i: torch.cat([encoded.routing[i], actions[i]], dim=1) for i in actions}
-        return self.velocity(hidden, inputs.space), routing
+        check_inputs(inputs, self.config)
+        actions = self.embed_actions(x_BTA, self.embed_times(t_B), inputs.space)
+        tokens = torch.cat([self.embed_state(inputs), actions], dim=1)
+        spaces = self.expert.route(inputs.data_mask)
+        hidden, routing = self.expert(tokens, spaces, Suffix(self.encode(inputs), x_BTA.shape[1]))
+        return self.velocity(hidden[:, 1:], inputs.space), routing
+
+    def arrange(self) -> HiMoEVLA:
+        """Put small weights into memory as a CPU multiplies few tokens fastest; their values stay.
+
+        For a loaded model that will only be evaluated.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear) and module.weight.dim() == 2 and module.weight.numel() < LARGE:
+                module.weight.data = module.weight.data.mT.contiguous().mT
+            elif isinstance(module, Experts):
+                module.arrange()
+        return self
+
+    def encode(self, inputs: ModelInputs) -> Context:
+        """Images and words, which all flow steps attend to."""
+        return self.prefix(inputs.images, inputs.view_mask, inputs.tokens, inputs.token_mask)
 
     def _marked(self, tokens_BTD: Tensor, space_B: Tensor | None) -> Tensor:
         """Tokens with the embodiment's learned indicator added, in the GR00T-like variant."""
         return tokens_BTD if self.indicator is None else tokens_BTD + self.indicator(space_B)[:, None]
-
-    def _check_space(self, space_B: Tensor | None) -> None:
-        if self.config.expert.conditioning != "mask" and space_B is None:
-            raise ObservationError(f"{self.config.name} numbers its action spaces; the inputs must say which one")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import AdaConfig, MoEConfig
-from .linear import gated, left, project
+from .layers import gated, left, project
 
 SMALL = 1 << 21  # elements of a stacked weight below which all experts run on all tokens
 ROUTER_STD = 0.006  # of a router that begins nearly indifferent (AdaMoE, released default)
@@ -61,9 +61,19 @@ class Experts(nn.Module):
         """Sum over the chosen experts of weight * expert(x)."""
         x_ND = x_BTD.flatten(0, 1)
         chosen, weight = routing.chosen.flatten(0, 1), routing.weight.flatten(0, 1).to(x_BTD.dtype)
-        small = self.gate_up_proj.numel() <= SMALL
-        out = self._all(x_ND, chosen, weight) if small else self._grouped(x_ND, chosen, weight)
+        out = self._all(x_ND, chosen, weight) if self._small else self._grouped(x_ND, chosen, weight)
         return out.view_as(x_BTD)
+
+    def arrange(self) -> None:
+        """Put small weights into memory as `_all` multiplies them fastest; their values stay."""
+        if self._small:
+            inputs_first = self.gate_up_proj.data.flatten(0, 1).mT.contiguous().mT
+            self.gate_up_proj.data = inputs_first.unflatten(0, (len(self.gate_up_proj), -1))
+            self.down_proj.data = self.down_proj.data.mT.contiguous().mT
+
+    @property
+    def _small(self) -> bool:
+        return self.gate_up_proj.numel() <= SMALL
 
     def _all(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
         """Run every expert on every token: fewest operations, for experts that fit a cache."""
@@ -71,7 +81,7 @@ class Experts(nn.Module):
         weight_NE = weight_NK.new_zeros(len(x_ND), experts).scatter(-1, chosen_NK, weight_NK)
         gate_up_NEF = F.linear(x_ND, self.gate_up_proj.flatten(0, 1)).unflatten(-1, (experts, -1))
         hidden_NEF = gated(gate_up_NEF, self.silu) * weight_NE.unsqueeze(-1)
-        return (hidden_NEF.transpose(0, 1) @ self.down_proj.mT).sum(0)
+        return hidden_NEF.flatten(1) @ self.down_proj.mT.flatten(0, 1)
 
     def _grouped(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
         """Sort the (token, expert) pairs by expert and run each expert on its own: only chosen weights are read,
@@ -94,7 +104,7 @@ def _by_expert(x_PI: Tensor, weight_EOI: Tensor, ends: Tensor) -> Tensor:
 
 
 class Router(nn.Module):
-    """softmax(W x) over experts, the k best kept (paper, Eq. 2-3 and section 4, implementation details).
+    """softmax(W x) over experts, the k best kept (paper, section 4, implementation details).
 
     Kept weights are renormalised to sum 1 for k > 1; a single winner keeps its raw probability, as in
     the released code.

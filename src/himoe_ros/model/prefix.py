@@ -9,23 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import GemmaConfig, GemmaModel, SiglipVisionConfig, SiglipVisionModel
-from transformers.models.gemma.modeling_gemma import apply_rotary_pos_emb
 
 from .action_expert import Context
 from .config import HiMoEConfig
-
-
-class _Collector:
-    """Stands where transformers expects a cache, and keeps each layer's keys and values."""
-
-    def __init__(self) -> None:
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
-
-    def update(self, keys: Tensor, values: Tensor, _layer: int) -> tuple[Tensor, Tensor]:
-        self.keys.append(keys)
-        self.values.append(values)
-        return keys, values
+from .layers import attend, rms_norm, rope, rotate
 
 
 class Prefix(nn.Module):
@@ -67,21 +54,25 @@ class Prefix(nn.Module):
             tokens: (B, W) int64.
             token_mask: (B, W) bool, False at padding; None if there is none.
         """
-        embedded, valid = self.embed(images, view_mask, tokens, token_mask)
-        b, length, _ = embedded.shape
-        if valid is None:
-            position = torch.arange(length, device=embedded.device).expand(b, -1)
-            mask = None
-        else:
-            position = valid.cumsum(-1) - 1
-            mask = valid[:, None, None, :].expand(b, 1, length, length)
-        rope = self.language_model.rotary_emb(embedded, position)
-        collector = _Collector()
-        *layers, last = self.language_model.layers
-        for layer in layers:
-            embedded = layer(embedded, attention_mask=mask, position_embeddings=rope, past_key_values=collector)
-        self._last_keys_values(last, embedded, rope, collector)
-        return Context(tuple(collector.keys), tuple(collector.values), valid, position[:, -1:] + 1)
+        x_BLD, valid = self.embed(images, view_mask, tokens, token_mask)
+        b, length, _ = x_BLD.shape
+        position = torch.arange(length, device=x_BLD.device)[None] if valid is None else valid.cumsum(-1) - 1
+        mask = None if valid is None else valid[:, None, None]
+        angles = rope(position, self.language_model.config.head_dim)
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for layer in self.language_model.layers:
+            part = layer.self_attn
+            normed = rms_norm(x_BLD, layer.input_layernorm.weight)
+            q, k, v = (
+                proj(normed).view(b, length, -1, part.head_dim) for proj in (part.q_proj, part.k_proj, part.v_proj)
+            )
+            keys.append(rotate(k, *angles).transpose(1, 2))
+            values.append(v.transpose(1, 2))
+            if len(keys) < len(self.language_model.layers):  # the rest of the last layer reaches no action
+                x_BLD = x_BLD + part.o_proj(attend(rotate(q, *angles), keys[-1], values[-1], mask))
+                x_BLD = x_BLD + layer.mlp(rms_norm(x_BLD, layer.post_attention_layernorm.weight))
+        return Context(tuple(keys), tuple(values), valid, position[:, -1:] + 1)
 
     def embed(
         self, images: Tensor, view_mask: Tensor | None, tokens: Tensor, token_mask: Tensor | None
@@ -100,14 +91,3 @@ class Prefix(nn.Module):
         view_mask = torch.ones(b, views, dtype=torch.bool, device=tokens.device) if view_mask is None else view_mask
         token_mask = torch.ones_like(tokens, dtype=torch.bool) if token_mask is None else token_mask
         return embedded, torch.cat([view_mask.repeat_interleave(patches, dim=1), token_mask], dim=1)
-
-    @staticmethod
-    def _last_keys_values(layer: nn.Module, x: Tensor, rope: tuple[Tensor, Tensor], collector: _Collector) -> None:
-        """The last layer's keys and values; the rest of it would change nothing that is read."""
-        attention = layer.self_attn
-        shape = (*x.shape[:2], -1, attention.head_dim)
-        normed = layer.input_layernorm(x)
-        k = attention.k_proj(normed).view(shape).transpose(1, 2)
-        v = attention.v_proj(normed).view(shape).transpose(1, 2)
-        k, _ = apply_rotary_pos_emb(k, k, *rope)
-        collector.update(k, v, attention.layer_idx)

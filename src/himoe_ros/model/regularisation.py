@@ -21,7 +21,7 @@ SAME_MASK = 0.99  # tokens whose masks have a larger cosine belong to one action
 
 
 def routing_losses(config: HiMoEConfig, routing: Mapping[int, Tensor], mask_BA: Tensor) -> dict[str, Tensor]:
-    """The weighted router losses of a pass, "as" and "hb", each summed over its layers.
+    """What Eq. 1 adds to the flow loss: "as" and "hb", weighted, each summed over its layers.
 
     Args:
         config: names the definition, the weights, and the kinds of layers they act on.

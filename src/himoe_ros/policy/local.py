@@ -13,7 +13,8 @@ from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.unified import encode_state
 from ..model.config import load_model_config
 from ..model.folder import STATISTICS, TOKENIZER, find_folder, load_config, load_model
-from ..model.himoe import HiMoEVLA, ModelInputs
+from ..model.himoe import HiMoEVLA
+from ..model.inputs import ModelInputs, check_values
 from .processing import action_chunk, model_image, model_state, robot_targets
 from .statistics import Statistics, statistics_from_limits
 from .tokenizer import InstructionTokenizer
@@ -32,7 +33,7 @@ class LocalPolicy:
         description: str,
     ) -> None:
         statistics.require(embodiment, space)
-        self._model = model.eval()
+        self._model = model.eval().arrange()
         self._tokenizer = tokenizer
         self._statistics = statistics
         self._embodiment = embodiment
@@ -56,6 +57,7 @@ class LocalPolicy:
             state=torch.from_numpy(model_state(state, self.space.mask, self._statistics.state))[None],
             data_mask=torch.from_numpy(self.space.mask.astype(np.float32))[None],
         )
+        check_values(inputs, config)
         noise = torch.randn(1, config.chunk_steps, config.action_dim, generator=self._noise)
         actions = self._model.sample_actions(inputs, noise)[0].numpy()
         targets = robot_targets(self.space, actions, state, self._statistics.action)

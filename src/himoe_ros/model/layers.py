@@ -1,0 +1,96 @@
+"""What every transformer layer is built of: products, norm, rotary positions.
+
+Shapes: B batch, T tokens, I inputs, O outputs, H heads, C head size.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# A CPU first packs the right operand of a product. For few tokens that costs more than the product itself, and a
+# large weight had better stand on the left; in float32 arithmetic takes over sooner. Smaller ones can be arranged.
+LARGE = 1 << 18  # elements of a weight
+FEW = {torch.float32: 16, torch.bfloat16: 64}  # rows
+
+
+def project(x_BTI: Tensor, weight: Tensor) -> Tensor:
+    """x W^T.
+
+    Args:
+        x_BTI: (B, T, I).
+        weight: (O, I), or (B, O, I) where each sample has its own.
+
+    Returns:
+        (B, T, O).
+    """
+    b, t, _ = x_BTI.shape
+    if weight.dim() == 3:
+        if b > 1:
+            return torch.bmm(x_BTI, weight.mT)
+        weight = weight[0]
+    if weight.numel() >= LARGE and left(weight, b * t):
+        return (weight @ x_BTI.flatten(0, 1).mT).mT.unflatten(0, (b, t))
+    return F.linear(x_BTI, weight)
+
+
+def left(weight: Tensor, rows: int) -> bool:
+    """Whether a large weight had better be the left operand of its product with so many rows."""
+    return weight.device.type == "cpu" and rows <= FEW.get(weight.dtype, 0)
+
+
+def gated(gate_up: Tensor, silu: bool) -> Tensor:
+    """act(gate) * up of (..., 2 F), gate before up. Gemma's activation is tanh-GELU, that of experts SiLU."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return (F.silu(gate) if silu else F.gelu(gate, approximate="tanh")) * up
+
+
+class RMSNorm(nn.Module):
+    """See rms_norm."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight)
+
+
+def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
+    """x / rms(x) * (1 + w), computed in float32, as Gemma does."""
+    wide = x.float()
+    normed = wide * (wide.square().mean(-1, keepdim=True) + 1e-6).rsqrt()
+    return torch.addcmul(normed, normed, weight.float()).to(x.dtype)
+
+
+def rope(position_BT: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosines and signed sines of the rotary embedding, half-split, base 1e4: two (B, T, 1, C) float32."""
+    half = head_dim // 2
+    frequency = 1e4 ** (-torch.arange(half, dtype=torch.float32, device=position_BT.device) / half)
+    angle = position_BT[:, :, None, None].float() * frequency
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
+
+
+def rotate(x_BTHC: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding, in float32."""
+    x = x_BTHC.float()
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin).to(x_BTHC.dtype)
+
+
+def attend(q_BTHC: Tensor, k_BKLC: Tensor, v_BKLC: Tensor, mask: Tensor | None) -> Tensor:
+    """Grouped-query attention, (B, T, H C).
+
+    Nothing here is causal, so the query heads that share a key/value head are just more queries of it.
+
+    Args:
+        mask: (B or 1, 1, T or 1, L) bool, False where a token (third axis) must not look; None hides nothing.
+    """
+    t, heads = q_BTHC.shape[1:3]
+    kv = k_BKLC.shape[1]
+    if mask is not None and mask.shape[2] > 1:
+        mask = mask.repeat_interleave(heads // kv, dim=2)
+    q = q_BTHC.unflatten(2, (kv, -1)).transpose(1, 2).flatten(2, 3)
+    out = F.scaled_dot_product_attention(q, k_BKLC, v_BKLC, attn_mask=mask)
+    return out.unflatten(2, (t, -1)).transpose(1, 2).flatten(2)
