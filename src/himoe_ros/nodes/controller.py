@@ -12,7 +12,8 @@ from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from ..control.driver import Driver
-from ..control.loop import ControlLoop, Mode, Tick
+from ..control.loop import ControlLoop, Tick
+from ..control.states import Mode
 from ..core.embodiment import Embodiment, load_embodiment
 from ..core.errors import ConfigError, DriverError, HimoeError
 from ..core.safety import load_safety
