@@ -59,6 +59,24 @@ class ControlLoop:
         return self._states.mode
 
     @property
+    def sending(self) -> bool:
+        """True while commands are sent."""
+        return self.mode in SENDING
+
+    @property
+    def command(self) -> Floats:
+        """(N,) positions sent last, order of `Embodiment.joint_names`."""
+        return self._motion.command.copy()
+
+    def set_speed_scale(self, scale: float) -> None:
+        """Use this share of every velocity limit, in (0, 1]; GuardError while anything is sent."""
+        if not 0.0 < scale <= 1.0:
+            raise GuardError(f"speed_scale must be > 0 and <= 1, got {scale}")
+        if self.sending:
+            raise GuardError(f"speed_scale may change only while disarmed, the controller is {self.mode.value}")
+        self._motion.speed_scale = scale
+
+    @property
     def reason(self) -> str:
         """Why it is in this mode, in words."""
         return self._states.reason
@@ -70,8 +88,15 @@ class ControlLoop:
 
     def home(self) -> None:
         """Move to the home posture with the gripper open, then disarm."""
+        self._ready()
         home = [[*arm.bounds.rest, arm.gripper.open] for arm in self._embodiment.arms]
         self._move_to(np.concatenate(home), "going home", "at home")
+
+    def park(self) -> None:
+        """Move to the parking posture, grippers as they are, then disarm."""
+        self._ready()
+        park = [[*arm.park, grip] for arm, grip in zip(self._embodiment.arms, self._motion.grippers(), strict=True)]
+        self._move_to(np.concatenate(park), "going to park", "parked")
 
     def disarm(self, reason: str) -> None:
         """Slow down, then stop sending; the robot keeps its place by itself."""
@@ -165,7 +190,6 @@ class ControlLoop:
         self._buffer.clear()
 
     def _move_to(self, place: Floats, reason: str, arrived: str) -> None:
-        self._ready()
         self._place, self._arrived = place, arrived
         self._states.go(Mode.HOMING, reason)
 

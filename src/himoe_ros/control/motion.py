@@ -61,7 +61,7 @@ class Motion:
         self._release()
         for smoother in self._smoothers:
             smoother.stop(dt)
-        return self._updated(self._grippers(), dt)
+        return self._updated(self.grippers(), dt)
 
     def go_to(self, place: Floats, max_velocity: float, dt: float) -> Floats:
         """(N,) one tick toward (N,) positions to rest at, joints no faster than `max_velocity` rad/s."""
@@ -120,12 +120,13 @@ class Motion:
         for (arm, part), smoother, target in parts:
             command[part] = smoother.state.position
             last, reach = self.command[part.stop], arm.gripper.max_speed * dt
-            target = float(np.clip(target, *sorted((arm.gripper.open, arm.gripper.closed))))
-            command[part.stop] = last + np.clip(target - last, -reach, reach)
+            wanted = float(np.clip(target, *sorted((arm.gripper.open, arm.gripper.closed))))
+            command[part.stop] = last + np.clip(wanted - last, -reach, reach)
         self.command = command
         return command
 
-    def _grippers(self) -> list[float]:
+    def grippers(self) -> list[float]:
+        """Positions sent last, one an arm."""
         return [float(self.command[part.stop]) for _, part in self._parts()]
 
     def _parts(self) -> Iterator[tuple[Arm, slice]]:

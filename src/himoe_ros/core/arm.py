@@ -53,6 +53,7 @@ class Arm:
         max_velocity: rad/s, for each joint, > 0.
         max_acceleration: rad/s^2, for each joint, > 0.
         max_jerk: rad/s^3, for each joint, > 0.
+        park: (J,) rad, where to leave the arm.
         chain: forward kinematics to the tool point; None if driven in joints only.
         reference: (3, 3) orientation in which roll, pitch and yaw are all zero.
     """
@@ -64,6 +65,7 @@ class Arm:
     max_velocity: float
     max_acceleration: float
     max_jerk: float
+    park: Floats
     gripper: Gripper
     chain: SerialChain | None
     reference: Floats
@@ -99,12 +101,15 @@ class Workspace:
 
 def parse_arm(name: str, data: Any, where: str) -> Arm:
     keys = ("first_slot", "joints", "position_limits_rad", "max_velocity_rad_s", "max_acceleration_rad_s2")
-    d = mapping(data, where, (*keys, "max_jerk_rad_s3", "home_rad", "gripper"), ("kinematics",))
+    d = mapping(data, where, (*keys, "max_jerk_rad_s3", "home_rad", "gripper"), ("park_rad", "kinematics"))
     joints = names(d["joints"], f"{where}.joints")
     lower, upper = pairs(d["position_limits_rad"], len(joints), f"{where}.position_limits_rad")
-    home = numbers(d["home_rad"], (len(joints),), f"{where}.home_rad")
-    if np.any(home < lower) or np.any(home > upper):
-        raise ConfigError(f"{where}.home_rad must lie within position_limits_rad, got {home.tolist()}")
+    home, park = (
+        numbers(d.get(key, d["home_rad"]), (len(joints),), f"{where}.{key}") for key in ("home_rad", "park_rad")
+    )
+    for key, posture in (("home_rad", home), ("park_rad", park)):
+        if np.any(posture < lower) or np.any(posture > upper):
+            raise ConfigError(f"{where}.{key} must lie within position_limits_rad, got {posture.tolist()}")
     first_slot = d["first_slot"]
     if type(first_slot) is not int or first_slot not in ARM_SLOTS or len(joints) >= SLOTS_PER_ARM:
         raise ConfigError(
@@ -122,6 +127,7 @@ def parse_arm(name: str, data: Any, where: str) -> Arm:
         max_velocity=positive(d["max_velocity_rad_s"], f"{where}.max_velocity_rad_s"),
         max_acceleration=positive(d["max_acceleration_rad_s2"], f"{where}.max_acceleration_rad_s2"),
         max_jerk=positive(d["max_jerk_rad_s3"], f"{where}.max_jerk_rad_s3"),
+        park=park,
         gripper=_gripper(d["gripper"], f"{where}.gripper"),
         chain=chain,
         reference=reference,

@@ -14,7 +14,6 @@ import numpy as np
 from .embodiment import ActionSpace
 from .errors import GuardError
 from .observation import ActionChunk, Floats
-from .unified import wrap_angle
 
 SETTLE_S = 0.08  # after the time of its last step a plan comes to rest there
 
