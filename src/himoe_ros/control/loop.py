@@ -112,6 +112,16 @@ class ControlLoop:
         self._states.go(Mode.DISARMED, reason)
         self._driver.stop()
 
+    def examine(self, chunk: ActionChunk, now: float) -> ActionChunk:
+        """A chunk in the order of the action space, if it may be followed from here; see `accept`."""
+        if self.mode not in FOLLOWING:
+            raise GuardError(f"chunk refused: the controller is {self.mode.value} ({self.reason}); call controller/arm")
+        if self._clock.trouble:
+            raise GuardError(f"chunk refused: {self._clock.trouble}")
+        chunk = check_chunk(chunk, self._space)
+        check_first_step(chunk, self._space, self._motion.slots(), self._first_step(), now)
+        return chunk
+
     def accept(self, chunk: ActionChunk, now: float, steady: float) -> None:
         """Check a chunk whole and splice it in.
 
@@ -123,17 +133,11 @@ class ControlLoop:
         Raises:
             GuardError: the chunk is refused, and the plan stays as it was.
         """
-        if self.mode not in FOLLOWING:
-            raise GuardError(f"chunk refused: the controller is {self.mode.value} ({self.reason}); call controller/arm")
-        if self._clock.trouble:
-            raise GuardError(f"chunk refused: {self._clock.trouble}")
-        chunk = check_chunk(chunk, self._space)
-        current = self._motion.slots()
-        check_first_step(chunk, self._space, current, self._first_step(), now)
+        chunk = self.examine(chunk, now)
         values = chunk.values
         if self._embodiment.workspace is not None and self._space.names[0] in END_EFFECTOR:
             values = clip_to_workspace(values, self._space, self._embodiment.workspace)
-        self._buffer.accept(ActionChunk(chunk.stamp, chunk.names, values, chunk.times), current, now)
+        self._buffer.accept(ActionChunk(chunk.stamp, chunk.names, values, chunk.times), self._motion.slots(), now)
         self._watchdog.feed(steady)
         self._waiting_stamp = chunk.stamp
         self._states.go(Mode.RUNNING, "following chunks")

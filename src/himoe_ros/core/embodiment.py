@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .arm import Arm, Workspace, parse_arm, parse_workspace
+from .capsules import CollisionModel, parse_collision
 from .errors import ConfigError
 from .reading import load_yaml, mapping, names, positive, text
 
@@ -71,6 +72,7 @@ class Embodiment:
     cameras: tuple[Camera, ...]
     action_spaces: Mapping[str, ActionSpace]
     workspace: Workspace | None
+    collision: CollisionModel | None
 
     def action_space(self, name: str) -> ActionSpace:
         """The action space of that name, or ConfigError with the names there are."""
@@ -96,7 +98,7 @@ def parse_embodiment(data: Any, where: str) -> Embodiment:
         data: the mapping; see config/embodiments/xarm7.yaml for every key with its unit.
         where: the file's name, for error messages.
     """
-    d = mapping(data, where, ("name", "driver", "arms", "action_spaces", "cameras"), ("workspace",))
+    d = mapping(data, where, ("name", "driver", "arms", "action_spaces", "cameras"), ("workspace", "collision"))
     arms = tuple(
         sorted(
             (parse_arm(n, a, f"{where}: arms.{n}") for n, a in mapping(d["arms"], f"{where}: arms").items()),
@@ -118,6 +120,7 @@ def parse_embodiment(data: Any, where: str) -> Embodiment:
         cameras=tuple(_camera(n, c, f"{where}: cameras.{n}") for n, c in cameras.items()),
         action_spaces={n: _action_space(n, s, arms, f"{where}: action_spaces.{n}") for n, s in spaces.items()},
         workspace=parse_workspace(d["workspace"], f"{where}: workspace") if "workspace" in d else None,
+        collision=parse_collision(d["collision"], arms[0].joints, f"{where}: collision") if "collision" in d else None,
     )
 
 

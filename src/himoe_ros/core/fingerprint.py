@@ -12,7 +12,7 @@ import numpy as np
 
 
 def fingerprint(value: Any) -> str:
-    """16 hexadecimal digits over a tree of dataclasses, mappings, sequences, arrays, numbers and texts."""
+    """16 hexadecimal digits over a tree of dataclasses, mappings, sequences, sets, arrays, numbers and texts."""
     return hashlib.sha256(json.dumps(_plain(value), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -25,4 +25,6 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
+    if isinstance(value, frozenset):
+        return sorted((_plain(v) for v in value), key=repr)
     return value

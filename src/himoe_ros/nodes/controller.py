@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -17,30 +18,35 @@ from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from ..control.driver import Driver
+from ..control.drivers import make_driver
 from ..control.loop import ControlLoop, Tick
 from ..control.states import Mode
 from ..core.chunk_source import SourceWatch
-from ..core.embodiment import Embodiment, load_embodiment
+from ..core.embodiment import ActionSpace, Embodiment, load_embodiment
 from ..core.errors import ConfigError, DriverError, GuardError, HimoeError
 from ..core.fingerprint import fingerprint
+from ..core.observation import ActionChunk
 from ..core.safety import load_safety
 from ..resources import config
 from .conversions import joint_message, message_chunk, message_source, pose_message, status_message
 from .managed import COMMAND, LATCHED, RECORD, ManagedNode, run
 from .worker import Worker
 
+if TYPE_CHECKING:
+    from ..control.collision import CollisionGuard
+
 WATCH_PERIOD_S = 0.1  # how often the source of chunks and the state are looked at
 STATE_PERIOD_S = 1.0  # how often an unchanged state is told again
 STOP_WITHIN_S = 1.0  # a stop by the limits takes a fraction of it
 
 
-def make_driver(embodiment: Embodiment, address: str) -> Driver:
-    """The driver an embodiment names; imported only here, so a machine needs one vendor's SDK alone."""
-    if embodiment.driver == "xarm7":
-        from ..control.xarm7 import XArm7Driver  # noqa: PLC0415
+def make_collision_guard(embodiment: Embodiment, space: ActionSpace) -> CollisionGuard | None:
+    """The check of plans, where the embodiment file describes the robot's body; it alone needs MuJoCo."""
+    if embodiment.collision is None:
+        return None
+    from ..control.collision import CollisionGuard  # noqa: PLC0415
 
-        return XArm7Driver(address, embodiment)
-    raise ConfigError(f"embodiment '{embodiment.name}' names driver '{embodiment.driver}'; there is: xarm7")
+    return CollisionGuard(embodiment, space)
 
 
 class Controller(ManagedNode):
@@ -58,6 +64,7 @@ class Controller(ManagedNode):
         self._space_name = self.parameter("action_space", "end_effector")
         self._address = self.parameter("robot_ip", "")
         self._patience = self.parameter("connect_within_s", 10.0)
+        self._check_collisions = self.parameter("collision_check", True)
         self._park_on_exit = self.parameter("park_on_exit", False)
         self._park_within = self.parameter("park_within_s", 10.0)
         self._speed_scale = self.parameter("speed_scale", 1.0)
@@ -82,6 +89,7 @@ class Controller(ManagedNode):
         self._driver = make_driver(self._embodiment, self._address)
         self._connect(self._driver)
         space = self._embodiment.action_space(self._space_name)
+        self._collision = make_collision_guard(self._embodiment, space) if self._check_collisions else None
         self._source = SourceWatch(fingerprint(self._embodiment), space.name)
         loop = ControlLoop(self._driver, self._embodiment, space, self._safety)
         loop.set_speed_scale(self._speed_scale)
@@ -171,12 +179,22 @@ class Controller(ManagedNode):
         self._counts["chunks"] += 1
         try:
             chunk = message_chunk(message)
+            self._check_way(chunk)
             with self._lock:
                 self._loop.accept(chunk, self.seconds_now(), time.monotonic())
             self._chunk_at = time.monotonic()
         except HimoeError as error:
             self._counts["refused"] += 1
             self.complain(error)
+
+    def _check_way(self, chunk: ActionChunk) -> None:
+        """On the executor's thread, so that no tick waits for it."""
+        if self._collision is None:
+            return
+        with self._lock:
+            now = self.seconds_now()
+            chunk, joints = self._loop.examine(chunk, now), self._loop.command[: len(self._embodiment.arms[0].joints)]
+        self._collision.check(chunk, joints, now)
 
     def _on_source(self, message: DiagnosticStatus) -> None:
         if self._loop is not None:
@@ -224,8 +242,6 @@ class Controller(ManagedNode):
                     raise ConfigError(
                         f"parameter '{parameter.name}' is read when the node starts; restart it to change"
                     )
-                if parameter.type_ is not Parameter.Type.DOUBLE:
-                    raise ConfigError(f"speed_scale must be a number > 0 and <= 1, got {parameter.value!r}")
                 if self._loop is not None:
                     with self._lock:
                         self._loop.set_speed_scale(parameter.value)
