@@ -93,4 +93,4 @@ def test_the_policy_drives_the_robot_once_it_has_an_instruction(graph):
     place = np.array(graph.joints[-1].position[:7])
     graph.instruction.publish(String(data="Pick up the apple and place it onto the blue plate"))
     graph.wait(lambda: np.abs(np.array(graph.joints[-1].position[:7]) - place).max() > 0.01, 10.0)
-    assert controller(graph)[1]["mode"] in ("running", "holding")
+    graph.wait(lambda: controller(graph)[1]["mode"] in ("running", "holding"), 3.0)
