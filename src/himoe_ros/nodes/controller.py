@@ -261,13 +261,17 @@ class Controller(ManagedNode):
         return "armed: the robot holds its place and follows chunks"
 
     def _home(self) -> str:
+        loop = self._active()
+        self._source.release()  # whoever sends chunks has no part in this
         with self._lock:
-            self._active().home()
+            loop.home()
         return "going home; disarmed there"
 
     def _park(self) -> str:
+        loop = self._active()
+        self._source.release()
         with self._lock:
-            self._active().park()
+            loop.park()
         return "going to park; disarmed there"
 
     def _disarm(self) -> str:
