@@ -70,6 +70,7 @@ setup(
         "safetensors",
         "huggingface_hub",
         "opencv-python-headless",
+        "ruckig==0.19.4",
         "xarm-python-sdk==1.18.4",
     ],
     extras_require=EXTRAS,

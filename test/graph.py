@@ -29,6 +29,15 @@ def himoe(*arguments: str, **options) -> subprocess.Popen:
     return subprocess.Popen([HIMOE, *arguments], start_new_session=True, **{**pipes, **options})
 
 
+def himoe_without(*executables: str, robot: str = "xarm7", **arguments) -> subprocess.Popen:
+    """The nodes of `himoe up` but some, whose part the test plays."""
+    code = (
+        "from himoe_ros.bringup import graph; from himoe_ros.runner import run_graph; import sys; "
+        f"sys.exit(run_graph([s for s in graph({robot!r}, {arguments!r}) if s.executable not in {executables!r}]))"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+
+
 def end(process: subprocess.Popen, number: int = signal.SIGINT, within: float = 10.0) -> tuple[int, str]:
     """Signal a process, wait for it, and return its exit code and output."""
     process.send_signal(number)

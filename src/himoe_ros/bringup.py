@@ -17,6 +17,8 @@ from .resources import config
 SIM_ADDRESS = "127.0.0.2"
 SDK_PORT = 502  # built into the vendor's SDK
 UNPRIVILEGED_PORT = 10502
+PARK_WITHIN_S = 10.0
+STOP_WITHIN_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class NodeSpec:
     name: str
     parameters: Mapping[str, str | int | float | bool]
     environment: Mapping[str, str] = field(default_factory=dict)
+    leaves_within_s: float = 0.0  # it is ended before the others, and has so long for it
 
 
 ARGUMENTS = (
@@ -52,6 +55,7 @@ ARGUMENTS = (
     Argument("camera_rate_hz", 10.0, "images a second and simulated camera"),
     Argument("shadows", False, "simulated cameras show shadows (four times the rendering time on a CPU)"),
     Argument("seed", 0, "of the simulated scene and of untrained weights"),
+    Argument("park", False, "move to the parking posture on exit, if the robot is armed then"),
     Argument("use_sim_time", False, "take time from /clock"),
 )
 TRIAL_ARGUMENTS = (
@@ -100,7 +104,14 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
         NodeSpec(
             "controller",
             f"{robot}_controller",
-            {**common, "action_space": value["action_space"], "robot_ip": address},
+            {
+                **common,
+                "action_space": value["action_space"],
+                "robot_ip": address,
+                "park_on_exit": value["park"],
+                "park_within_s": PARK_WITHIN_S,
+            },
+            leaves_within_s=(PARK_WITHIN_S if value["park"] else 0.0) + STOP_WITHIN_S,
         ),
         NodeSpec("policy", "policy", {**common, **policy}),
     ]

@@ -41,6 +41,7 @@ def robot_actions(robot: str, trials: bool = False) -> list[Action]:
                 ros_arguments=["--log-level", value("log_level")],
                 output="screen",
                 on_exit=Shutdown(),
+                sigterm_timeout=str(5.0 + spec.leaves_within_s),
             )
             for spec in graph(robot, {a.name: value(a.name) for a in known}, trials)
         ]

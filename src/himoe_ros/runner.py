@@ -1,6 +1,7 @@
 """Runs the nodes of a bringup as processes, where ROS 2 launch is not installed.
 
-One ends, all end: first SIGTERM and time to finish, then SIGKILL, and nothing is left behind.
+One ends, all end: first SIGTERM and time to finish, then SIGKILL, and nothing is left behind. A node that
+has to bring a robot to rest goes before those it needs for that.
 """
 
 from __future__ import annotations
@@ -83,10 +84,16 @@ def run_graph(
 
 def stop(running: Sequence[Process]) -> None:
     """End processes: SIGTERM, a grace period for all of them together, then SIGKILL."""
-    alive = [p for p in running if p.popen.poll() is None]
+    first = [p for p in running if p.spec.leaves_within_s]
+    _end(first, max((p.spec.leaves_within_s for p in first), default=0.0))
+    _end([p for p in running if p not in first], GRACE_S)
+
+
+def _end(processes: Sequence[Process], grace: float) -> None:
+    alive = [p for p in processes if p.popen.poll() is None]
     for process in alive:
         process.popen.terminate()
-    deadline = time.monotonic() + GRACE_S
+    deadline = time.monotonic() + grace
     for process in alive:
         try:
             process.popen.wait(max(0.0, deadline - time.monotonic()))

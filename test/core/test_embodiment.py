@@ -108,10 +108,11 @@ def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path, content):
 
 PARTS = {
     "": ["name", "driver", "arms", "cameras", "action_spaces"],
-    "arms.arm": sorted(set(ARM) - {"kinematics"}),
+    "arms.arm": sorted(set(ARM) - {"kinematics", "park_rad"}),
     "arms.arm.gripper": list(ARM["gripper"]),
     "arms.arm.kinematics": list(ARM["kinematics"]),
     "workspace": list(XARM7_FILE["workspace"]),
+    "collision": list(XARM7_FILE["collision"]),
     "cameras.base": ["view", "topic"],
     "action_spaces.joints": ["rate_hz", "delta", "absolute"],
 }
@@ -156,6 +157,10 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_was_expected(place, va
     [
         ("arms.arm.first_slot", (20, -3, 4, "8", 8.5, [8], None, 8.0), r"arms\.arm: .*first_slot is one of \[8, 16\]"),
         ("arms.arm.home_rad", ([7.0] * 7, [-7.0] * 7), r"arms\.arm\.home_rad must lie within position_limits_rad"),
+        ("arms.arm.park_rad", ([7.0] * 7, [-7.0] * 7), r"arms\.arm\.park_rad must lie within position_limits_rad"),
+        ("collision.capsules", (5, "all"), r"collision\.capsules: expected a list"),
+        ("collision.ignored", ([["base", "elbow"]],), r"collision\.ignored\[0\]: expected one of \['base', 'joint1'"),
+        ("collision.ignored", ([["base", "base"]],), r"collision\.ignored: expected pairs of two links"),
         ("arms.arm.gripper.open", (0.85,), r"arms\.arm\.gripper: open and closed must differ, both are 0\.85"),
         ("workspace.x_m", ([1], [1, 2, 3], "x", [0.6, 0.01]), "workspace: x_m, y_m, z_m: expected"),
         ("action_spaces.joints.delta", (["joint1"], ["joint8"]), r"action_spaces\.joints: .*must name each of .* once"),
@@ -170,6 +175,7 @@ def test_values_that_do_not_fit_together_are_refused(place, values, told):
 
 def test_an_arm_has_room_for_seven_joints_and_its_gripper():
     eight = {"joints": [f"j{i}" for i in range(8)], "position_limits_rad": [[-1, 1]] * 8, "home_rad": [0] * 8}
+    eight["park_rad"] = eight["home_rad"]
     refused(edited("arms.arm", {**ARM, **eight}), r"arms\.arm: an arm has fewer than 8 joints .*got 8 joints")
 
 

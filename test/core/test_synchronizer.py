@@ -199,3 +199,10 @@ def test_nearest_is_the_closest_stamp_and_the_earlier_of_two_equally_close():
     stream.push(2.94, 2.94, 2.9, max_future=0.05)  # slightly ahead of the clock is no fault
     asked = [1.0, 2.0, 2.1, 2.125, 2.2, 2.375, 2.4, 9.0]
     assert [stream.nearest(t)[1] for t in asked] == [2.0, 2.0, 2.0, 2.0, 2.25, 2.25, 2.5, 2.94]
+
+
+def test_ages_are_told_of_every_stream_also_of_silent_ones():
+    assert synchronizer(10.0, 10.1).ages(10.25) == pytest.approx(
+        {"camera 'base'": 0.15, "camera 'wrist'": 0.15, "joint_states": 0.15, "eef_pose": 0.15}
+    )
+    assert set(synchronizer().ages(1.0).values()) == {math.inf}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from sensor_msgs.msg import Image
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from himoe_ros.core.chunk_source import ChunkSource
 from himoe_ros.core.errors import GuardError, ObservationError
 from himoe_ros.core.kinematics import pose_matrix, rpy_to_matrix
 from himoe_ros.core.observation import ActionChunk
@@ -86,3 +88,17 @@ def test_a_chunk_with_points_of_another_size_is_refused(positions):
     message = JointTrajectory(joint_names=["a", "b"], points=[JointTrajectoryPoint(positions=p) for p in positions])
     with pytest.raises(GuardError, match="needs 2 positions"):
         conversions.message_chunk(message)
+
+
+@pytest.mark.parametrize("trouble", ["", "camera 'base' is 0.9 s old"])
+def test_what_a_source_of_chunks_tells_arrives_as_it_was_told(trouble):
+    source = ChunkSource(
+        "0123abcd", "joints", "himoe from a folder", trouble, {"camera 'base'": 0.25, "eef_pose": np.inf}
+    )
+    assert conversions.message_source(conversions.source_message("/policy", source)) == source
+
+
+def test_a_source_that_tells_nonsense_is_one_that_fits_nothing():
+    message = DiagnosticStatus(values=[KeyValue(key="age_s eef_pose", value="old")])
+    source = conversions.message_source(message)
+    assert (source.fingerprint, source.action_space) == ("", "") and np.isnan(source.ages["eef_pose"])

@@ -1,43 +1,24 @@
-"""The control loop: buffer -> guard -> driver, one tick at a time, with time as an argument."""
+"""The control loop: chunks -> one smooth target -> guard -> driver, one tick at a time, with time as an argument."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
-from ..core.action_guard import (
-    approach,
-    check_chunk,
-    check_first_step,
-    clip_to_workspace,
-    limit_step,
-    limit_tool_speed,
-    require_finite,
-)
-from ..core.chunk_buffer import ChunkBuffer
-from ..core.embodiment import ANGLES, END_EFFECTOR, ActionSpace, Arm, Embodiment
-from ..core.errors import ConfigError, DriverError, GuardError, HimoeError
+from ..core.action_guard import check_chunk, check_command, check_first_step, clip_to_workspace, require_finite
+from ..core.chunk_buffer import ChunkBuffer, Target
+from ..core.clock_watch import ClockWatch
+from ..core.embodiment import ANGLES, END_EFFECTOR, ActionSpace, Embodiment
+from ..core.errors import DriverError, GuardError, HimoeError
 from ..core.observation import ActionChunk, Floats
 from ..core.safety import SafetyLimits
-from ..core.unified import pose_values
 from ..core.watchdog import Watchdog
-from .cartesian import CartesianTracker
 from .driver import Driver, Reading
+from .motion import Motion
+from .states import FOLLOWING, SENDING, Mode, States
 
-COMPLETION_S = 0.1  # for so long after its end a plan is carried through to its last step
-
-
-class Mode(Enum):
-    """What the controller is doing."""
-
-    DISARMED = "disarmed"  # sends nothing
-    HOMING = "homing"  # moves to the home posture
-    HOLDING = "holding"  # armed; keeps its place
-    RUNNING = "running"  # follows a chunk
-    FAULTED = "faulted"  # sends nothing until armed again
+ARRIVED = 1e-4  # rad, of a posture to rest at
 
 
 @dataclass(frozen=True)
@@ -65,39 +46,81 @@ class ControlLoop:
         self._safety = safety
         self._buffer = ChunkBuffer(space, safety.blend_s, safety.sensors.max_future_s)
         self._watchdog = Watchdog(safety.chunk_timeout_s)
-        self._cartesian = None
-        if space.names[0] in END_EFFECTOR:
-            if embodiment.workspace is None or embodiment.arms[0].chain is None:
-                raise ConfigError(f"{embodiment.name}: end-effector control needs 'workspace' and 'kinematics'")
-            self._cartesian = CartesianTracker(embodiment.arms[0], embodiment.arms[0].chain, embodiment.workspace)
-        self._command = np.zeros(len(embodiment.joint_names))
-        self._velocity = np.zeros_like(self._command)
-        self._place = self._command  # where to be while holding ...
-        self._goal: Floats | None = None  # ... unless there is one in the order of the action space,
-        self._goal_until = np.inf  # s of the steady clock, to be reached by then
+        self._clock = ClockWatch(safety.clock_tolerance_s)
+        self._motion = Motion(embodiment, space)
+        self._states = States()
+        self._place = self._motion.command  # (N,) where a homing motion ends
+        self._arrived = ""  # the reason to give there
         self._last_tick: float | None = None
         self._waiting_stamp: float | None = None
-        self.mode = Mode.DISARMED
-        self.reason = "not armed yet"
+
+    @property
+    def mode(self) -> Mode:
+        return self._states.mode
+
+    @property
+    def sending(self) -> bool:
+        """True while commands are sent."""
+        return self.mode in SENDING
+
+    @property
+    def command(self) -> Floats:
+        """(N,) positions sent last, order of `Embodiment.joint_names`."""
+        return self._motion.command.copy()
+
+    def set_speed_scale(self, scale: float) -> None:
+        """Use this share of every velocity limit, in (0, 1]; GuardError while anything is sent."""
+        if not 0.0 < scale <= 1.0:
+            raise GuardError(f"speed_scale must be > 0 and <= 1, got {scale}")
+        if self.sending:
+            raise GuardError(f"speed_scale may change only while disarmed, the controller is {self.mode.value}")
+        self._motion.speed_scale = scale
+
+    @property
+    def reason(self) -> str:
+        """Why it is in this mode, in words."""
+        return self._states.reason
 
     def arm(self) -> None:
         """Make the robot ready and hold it where it is. Chunks from before are forgotten."""
-        self._ready("armed")
+        self._ready()
+        self._states.go(Mode.ARMED, "armed")
 
     def home(self) -> None:
-        """Move to the home posture with the gripper open, then hold."""
-        self._ready("going home")
-        self.mode = Mode.HOMING
+        """Move to the home posture with the gripper open, then disarm."""
+        self._ready()
+        home = [[*arm.bounds.rest, arm.gripper.open] for arm in self._embodiment.arms]
+        self._move_to(np.concatenate(home), "going home", "at home")
+
+    def park(self) -> None:
+        """Move to the parking posture, grippers as they are, then disarm."""
+        self._ready()
+        park = [[*arm.park, grip] for arm, grip in zip(self._embodiment.arms, self._motion.grippers(), strict=True)]
+        self._move_to(np.concatenate(park), "going to park", "parked")
 
     def disarm(self, reason: str) -> None:
-        """Stop sending; the robot keeps its place by itself."""
+        """Slow down, then stop sending; the robot keeps its place by itself."""
         self._buffer.clear()
-        self.mode, self.reason = Mode.DISARMED, reason
+        if self.mode in SENDING:
+            self._states.go(Mode.STOPPING, reason)
+        else:
+            self._states.go(Mode.DISARMED, reason)
 
     def stop(self, reason: str) -> None:
-        """Stop the robot too: nothing moves again before `arm` or `home`."""
-        self.disarm(reason)
+        """Stop the robot at once: nothing is sent, and it refuses motion, before `arm` or `home`."""
+        self._buffer.clear()
+        self._states.go(Mode.DISARMED, reason)
         self._driver.stop()
+
+    def examine(self, chunk: ActionChunk, now: float) -> ActionChunk:
+        """A chunk in the order of the action space, if it may be followed from here; see `accept`."""
+        if self.mode not in FOLLOWING:
+            raise GuardError(f"chunk refused: the controller is {self.mode.value} ({self.reason}); call controller/arm")
+        if self._clock.trouble:
+            raise GuardError(f"chunk refused: {self._clock.trouble}")
+        chunk = check_chunk(chunk, self._space)
+        check_first_step(chunk, self._space, self._motion.slots(), self._first_step(), now)
+        return chunk
 
     def accept(self, chunk: ActionChunk, now: float, steady: float) -> None:
         """Check a chunk whole and splice it in.
@@ -110,18 +133,14 @@ class ControlLoop:
         Raises:
             GuardError: the chunk is refused, and the plan stays as it was.
         """
-        if self.mode not in (Mode.HOLDING, Mode.RUNNING):
-            raise GuardError(f"chunk refused: the controller is {self.mode.value} ({self.reason}); call controller/arm")
-        chunk = check_chunk(chunk, self._space)
-        current = self._slots()
-        check_first_step(chunk, self._space, current, self._first_step(), now)
+        chunk = self.examine(chunk, now)
         values = chunk.values
-        if self._embodiment.workspace is not None and self._cartesian is not None:
+        if self._embodiment.workspace is not None and self._space.names[0] in END_EFFECTOR:
             values = clip_to_workspace(values, self._space, self._embodiment.workspace)
-        self._buffer.accept(ActionChunk(chunk.stamp, chunk.names, values, chunk.times), current, now)
+        self._buffer.accept(ActionChunk(chunk.stamp, chunk.names, values, chunk.times), self._motion.slots(), now)
         self._watchdog.feed(steady)
         self._waiting_stamp = chunk.stamp
-        self.mode, self.reason = Mode.RUNNING, "following chunks"
+        self._states.go(Mode.RUNNING, "following chunks")
 
     def tick(self, now: float, steady: float) -> Tick:
         """Read the robot and, when armed, send the next command.
@@ -131,9 +150,13 @@ class ControlLoop:
             steady: s, a clock that never jumps; its differences are the time step.
         """
         period = 1.0 / self._safety.control_rate_hz
-        # A late tick makes no larger step: the plan waits, and the robot is never asked to catch up.
-        dt = period if self._last_tick is None else float(np.clip(steady - self._last_tick, 0.2 * period, period))
+        # A late tick makes no larger step: the motion goes on from the last command, and rejoins the plan smoothly.
+        dt = period if self._last_tick is None else float(np.clip(steady - self._last_tick, 0.0, period))
         self._last_tick = steady
+        if trouble := self._clock.look(now, steady):
+            self._buffer.clear()
+            if self.mode is Mode.RUNNING:
+                self._hold(trouble)
         try:
             return self._act(self._driver.read(), now, steady, dt)
         except HimoeError as error:
@@ -143,13 +166,13 @@ class ControlLoop:
     def _act(self, reading: Reading, now: float, steady: float, dt: float) -> Tick:
         if reading.fault:
             self._fault(reading.fault)
-        if self.mode in (Mode.DISARMED, Mode.FAULTED):
+        if self.mode not in SENDING:
             return Tick(reading, None, None)
         require_finite(reading.positions, "joint positions of the robot")
-        command = self._limited(self._next(now, steady, dt), dt)
-        require_finite(command, "command")
+        last = self._motion.command
+        command = self._next(now, steady, dt)
+        self._check(command, last, dt)
         self._driver.send(command)
-        self._command = command
         age = None
         if self.mode is Mode.RUNNING and self._waiting_stamp is not None:
             age, self._waiting_stamp = now - self._waiting_stamp, None
@@ -157,108 +180,57 @@ class ControlLoop:
 
     def _fault(self, reason: str) -> None:
         self._buffer.clear()
-        self.mode, self.reason = Mode.FAULTED, reason
+        self._states.go(Mode.FAULTED, reason)
 
-    def _ready(self, reason: str) -> None:
-        """Armed and coming to rest: from its motion if it is armed already, else from where the robot is."""
-        if self.mode in (Mode.DISARMED, Mode.FAULTED):
+    def _ready(self) -> None:
+        """Able to send: going on from the present motion where there is one, else from where the robot is."""
+        if self.mode not in SENDING:
             self._driver.enable()
             reading = self._driver.read()
             if reading.fault:
                 raise DriverError(f"the robot reports: {reading.fault}")
-            require_finite(reading.positions, "joint positions of the robot")
-            self._command = reading.positions.copy()
-            self._velocity = np.zeros_like(self._command)
+            self._motion.reset(reading.positions)
         self._watchdog.reset()
-        self._hold_at(self._stopping_place(), reason)
+        self._buffer.clear()
+
+    def _move_to(self, place: Floats, reason: str, arrived: str) -> None:
+        self._place, self._arrived = place, arrived
+        self._states.go(Mode.HOMING, reason)
 
     def _next(self, now: float, steady: float, dt: float) -> Floats:
-        """(N,) positions wanted at this tick, before the limits."""
+        """(N,) positions to send at this tick."""
         if self.mode is Mode.HOMING:
-            home = np.concatenate([[*arm.bounds.rest, arm.gripper.open] for arm in self._embodiment.arms])
-            if np.all(np.abs(home - self._command) < 1e-3):
-                self._hold_at(home, "at home")
-            return self._approach(home, self._safety.home_velocity_rad_s, dt)
-        if self.mode is Mode.RUNNING:
-            if self._watchdog.expired(steady):
-                self._hold_at(self._stopping_place(), "the plan is stale and no fresh one came")
-            elif (slots := self._buffer.target(now)) is not None:
-                self._goal = slots
-            elif (final := self._buffer.completion(now, COMPLETION_S)) is not None:
-                self._goal, self._goal_until = final, steady + COMPLETION_S
-                self.mode, self.reason = Mode.HOLDING, "the plan has ended and no fresh one came"
-            else:
-                self._hold_at(self._stopping_place(), "the clock jumped out of the plan")
-        elif self._goal is not None and steady > self._goal_until:
-            self._hold_at(self._stopping_place(), self.reason)
-        if self._goal is not None:
-            return self._toward(self._goal, dt)
-        return self._approach(self._place, np.inf, dt)
-
-    def _hold_at(self, place: Floats, reason: str) -> None:
-        """Come to rest at (N,) positions and stay."""
-        self._buffer.clear()
-        self._goal = None
-        self._place = place
-        if self._cartesian is not None:
-            self._cartesian.rest()
-        self.mode, self.reason = Mode.HOLDING, reason
-
-    def _stopping_place(self) -> Floats:
-        """(N,) where the joints come to rest when slowed down as fast as allowed from now on."""
-        brake = np.concatenate([[*[a.max_acceleration] * len(a.joints), np.inf] for a in self._embodiment.arms])
-        return self._command + self._velocity * np.abs(self._velocity) / (2 * brake)
-
-    def _toward(self, goal: Floats, dt: float) -> Floats:
-        """One tick toward (S,) values in the order of the action space."""
-        slots = dict(zip(self._space.names, goal.tolist(), strict=True))
-        if self._cartesian is not None:
-            arm = self._embodiment.arms[0]
-            joints = self._cartesian.follow(slots, self._command[: len(arm.joints)], dt)
-            return np.array([*joints, arm.gripper.position(slots[arm.gripper.name])])
-        wanted = [
-            [*(slots[j] for j in arm.joints), arm.gripper.position(slots[arm.gripper.name])]
-            for arm in self._embodiment.arms
-        ]
-        return self._approach(np.concatenate(wanted), np.inf, dt)
-
-    def _approach(self, place: Floats, max_velocity: float, dt: float) -> Floats:
-        """One tick toward (N,) positions to rest at."""
-        step = place.copy()
-        for arm, part in self._parts():
-            limit = min(max_velocity, arm.max_velocity)
-            step[part] = approach(place[part], self._command[part], arm, limit, dt)
-        return step
-
-    def _limited(self, target: Floats, dt: float) -> Floats:
-        """(N,) positions that every limit allows: joints, tool speed, and the grippers' range."""
-        command = np.empty_like(target)
-        for arm, part in self._parts():
-            last, velocity = self._command[part], self._velocity[part]
-            step = limit_step(target[part], last, velocity, arm, dt)
-            if arm.chain is not None and self._embodiment.workspace is not None:
-                step = limit_tool_speed(step, last, velocity, arm, self._embodiment.workspace.max_tool_speed, dt)
-            command[part] = step
-            self._velocity[part] = (command[part] - last) / dt
-            command[part.stop] = np.clip(target[part.stop], *sorted((arm.gripper.open, arm.gripper.closed)))
+            command = self._motion.go_to(self._place, self._safety.home_velocity_rad_s, dt)
+            if self._motion.at_rest and np.all(np.abs(command - self._place) < ARRIVED):
+                self._states.go(Mode.DISARMED, self._arrived)
+            return command
+        if self.mode is Mode.RUNNING and (target := self._target(now, steady)) is not None:
+            return self._motion.follow(target, dt)
+        command = self._motion.stop(dt)
+        if self.mode is Mode.STOPPING and self._motion.at_rest:
+            self._states.go(Mode.DISARMED, self.reason)
         return command
 
-    def _parts(self) -> Iterator[tuple[Arm, slice]]:
-        """Each arm with its joints' place in the (N,) vectors; its gripper follows right after."""
+    def _target(self, now: float, steady: float) -> Target | None:
+        """The plan's target at this tick; None, and holding, where there is none any more."""
+        if self._watchdog.expired(steady):
+            return self._hold("the plan is stale and no fresh one came")
+        if (target := self._buffer.target(now)) is not None:
+            return target
+        return self._hold("the plan has ended and no fresh one came")
+
+    def _hold(self, reason: str) -> None:
+        self._buffer.clear()
+        self._states.go(Mode.HOLDING, reason)
+
+    def _check(self, command: Floats, last: Floats, dt: float) -> None:
+        workspace = self._embodiment.workspace
+        tool_speed = np.inf if workspace is None else workspace.max_tool_speed
         start = 0
         for arm in self._embodiment.arms:
-            yield arm, slice(start, start + len(arm.joints))
-            start += len(arm.joints) + 1
-
-    def _slots(self) -> Floats:
-        """(N,) where the robot is being sent, in the order of the action space."""
-        named = dict(zip(self._embodiment.joint_names, self._command.tolist(), strict=True))
-        for arm in self._embodiment.arms:
-            named[arm.gripper.name] = arm.gripper.opening(named[arm.gripper.joint])
-        if self._cartesian is not None:
-            arm = self._embodiment.arms[0]
-            named |= pose_values(arm, arm.forward(self._command[: len(arm.joints)]))
-        return np.array([named[n] for n in self._space.names])
+            part = slice(start, start + len(arm.joints) + 1)
+            check_command(command[part], last[part], arm, tool_speed, dt)
+            start = part.stop
 
     def _first_step(self) -> Floats:
         table = {n: self._safety.first_step_rad for arm in self._embodiment.arms for n in arm.joints}

@@ -1,20 +1,21 @@
 """What may reach a robot: finite, well-formed, within limits, a small step from the last command.
 
-Chunks are checked whole when they arrive; every single command is limited again on its way out.
+Chunks are checked whole when they arrive; every single command is checked again on its way out.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from .embodiment import ActionSpace, Arm, Workspace
+from .arm import Arm, Workspace
+from .embodiment import ActionSpace
 from .errors import GuardError
 from .observation import ActionChunk, Floats
 from .unified import wrap_angle
 
 LARGEST_VALUE = 100.0  # no slot of any robot of ours is anywhere near
+SHORTEST_STEP_S = 0.001  # between two steps of a chunk
+ROUNDING = 1e-6  # of sums, relative and in rad or m
 
 
 def require_finite(values: Floats, what: str) -> None:
@@ -48,8 +49,10 @@ def check_chunk(chunk: ActionChunk, space: ActionSpace) -> ActionChunk:
     largest = float(np.abs(chunk.values).max())
     if largest > LARGEST_VALUE:
         raise GuardError(f"chunk values must lie within +-{LARGEST_VALUE:g} (m, rad, opening), got {largest:g}")
-    if chunk.times[0] <= 0 or np.any(np.diff(chunk.times) <= 0):
-        raise GuardError(f"chunk times must start above 0 and increase, got {chunk.times.tolist()}")
+    if chunk.times[0] <= 0 or np.any(np.diff(chunk.times) < SHORTEST_STEP_S):
+        raise GuardError(
+            f"chunk times must start above 0 and increase by >= {SHORTEST_STEP_S} s, got {chunk.times.tolist()}"
+        )
     order = [chunk.names.index(name) for name in space.names]
     return ActionChunk(chunk.stamp, space.names, chunk.values[:, order], chunk.times.copy())
 
@@ -88,98 +91,33 @@ def clip_to_workspace(values: Floats, space: ActionSpace, workspace: Workspace) 
     return clipped
 
 
-def approach(target: Floats, last: Floats, arm: Arm, max_velocity: float, dt: float) -> Floats:
-    """One tick from `last` toward a place to stop at: v <= sqrt(2 a d), so that it is never overshot.
+def check_command(command: Floats, last: Floats, arm: Arm, max_tool_speed: float, dt: float) -> None:
+    """The last word before the driver: whoever computed a command, it is checked here, and nothing is reshaped.
 
     Args:
-        target: (J,) rad, where to come to rest; clipped to the position limits.
-        last: (J,) rad, commanded one tick ago.
-        arm: its position and acceleration limits.
-        max_velocity: rad/s, > 0.
-        dt: s since the last tick, > 0.
-
-    Returns:
-        (J,) rad; `limit_step` still has to bound the acceleration.
-    """
-    require_finite(target, "joint target")
-    distance = np.clip(target, arm.bounds.lower, arm.bounds.upper) - last
-    speed = np.minimum(_braking_speed(np.abs(distance), arm.max_acceleration, dt), max_velocity)
-    step: Floats = np.sign(distance) * np.minimum(speed * dt, np.abs(distance))
-    return last + step
-
-
-def limit_step(target: Floats, last: Floats, velocity: Floats, arm: Arm, dt: float) -> Floats:
-    """The last word on a command: as near to `target` as position, velocity and acceleration limits allow.
-
-    Args:
-        target: (J,) rad, wanted at this tick.
-        last: (J,) rad, commanded one tick ago.
-        velocity: (J,) rad/s, commanded one tick ago.
-        arm: its limits.
-        dt: s since the last tick, > 0.
-
-    Returns:
-        (J,) rad to command now.
+        command: (J + 1,) rad, joints and gripper of one arm, to be sent now.
+        last: (J + 1,) rad, sent one tick ago, or where the robot is.
+        arm: its limits; one that stands outside them may come back, but not go further.
+        max_tool_speed: m/s, of the tool point; not looked at without kinematics.
+        dt: s since the last tick, >= 0.
 
     Raises:
-        GuardError: a value is not finite. Nothing may be sent then.
+        GuardError: names the joint and the limit. Nothing may be sent then.
     """
-    for values, what in ((target, "joint target"), (last, "last command"), (velocity, "commanded velocity")):
-        require_finite(values, what)
-    # Going the straight way more slowly, where one joint would be too fast.
-    wanted = (target - last) / dt
-    wanted = wanted * min(1.0, arm.max_velocity / max(float(np.abs(wanted).max()), 1e-12))
-    return _move(last, np.clip(wanted, *_velocity_window(last, velocity, arm, dt)), arm, dt)
-
-
-def limit_tool_speed(step: Floats, last: Floats, velocity: Floats, arm: Arm, max_speed: float, dt: float) -> Floats:
-    """Change less where the tool point would become faster than `max_speed`.
-
-    On the line from going on as before (slowed down, all joints alike, where that is too fast already)
-    to the wanted step lies the largest change that keeps the limit. No joint accelerates more there
-    than its limit allows.
-
-    Args:
-        step: (J,) rad, from `limit_step`.
-        last, velocity: (J,) rad and rad/s, commanded one tick ago.
-        arm: with kinematics.
-        max_speed: m/s.
-        dt: s, > 0.
-
-    Returns:
-        (J,) rad to command now.
-    """
-    here, reach = arm.forward(last)[:3, 3], max_speed * dt
-
-    def travel(joints: Floats) -> Floats:
-        return arm.forward(joints)[:3, 3] - here
-
-    if np.linalg.norm(travel(step)) <= reach:
-        return step
-    coasting = float(np.linalg.norm(travel(last + velocity * dt)))
-    slowest = 1.0 - arm.max_acceleration * dt / max(float(np.abs(velocity).max()), 1e-12)
-    slowed = velocity * min(1.0, max(reach / max(coasting, 1e-12), slowest))
-    base = _move(last, np.clip(slowed, *_velocity_window(last, velocity, arm, dt)), arm, dt)
-    old, way = travel(base), travel(step) - travel(base)
-    # |old + share way| = reach
-    a, b, c = float(way @ way), float(old @ way), float(old @ old) - reach**2
-    share = (-b + math.sqrt(max(b * b - a * c, 0.0))) / max(a, 1e-18)
-    return base + min(max(share, 0.0), 1.0) * (step - base)
-
-
-def _velocity_window(last: Floats, velocity: Floats, arm: Arm, dt: float) -> tuple[Floats, Floats]:
-    """(J,) lowest and highest velocity, rad/s, that a joint may have next: what it can reach, and near a position
-    limit no more than still stops there."""
-    a = arm.max_acceleration
-    down, up = _braking_speed(last - arm.bounds.lower, a, dt), _braking_speed(arm.bounds.upper - last, a, dt)
-    return np.clip(velocity - a * dt, -down, up), np.clip(velocity + a * dt, -down, up)
-
-
-def _move(last: Floats, velocity: Floats, arm: Arm, dt: float) -> Floats:
-    """(J,) rad after a tick; an arm outside its limits may come back, but not go further."""
-    return np.clip(last + velocity * dt, np.minimum(arm.bounds.lower, last), np.maximum(arm.bounds.upper, last))
-
-
-def _braking_speed(distance: Floats, acceleration: float, dt: float) -> Floats:
-    """The largest speed from which a stop within `distance` is possible, slowing down by a dt every dt or sooner."""
-    return np.sqrt(2 * acceleration * np.maximum(distance, 0.0) + (acceleration * dt) ** 2) - acceleration * dt
+    require_finite(command, "command")
+    closed, opened = sorted((arm.gripper.open, arm.gripper.closed))
+    lower, upper = np.append(arm.bounds.lower, closed), np.append(arm.bounds.upper, opened)
+    speed = np.append(np.full(len(arm.joints), arm.max_velocity), arm.gripper.max_speed)
+    outside = (command < np.minimum(lower, last) - ROUNDING) | (command > np.maximum(upper, last) + ROUNDING)
+    fast = np.abs(command - last) > speed * dt * (1 + ROUNDING) + ROUNDING
+    if np.any(outside | fast):
+        i = int(np.argmax(outside | fast))
+        name = (*arm.joints, arm.gripper.joint)[i]
+        raise GuardError(
+            f"command of {name} must lie in [{lower[i]:.4f}, {upper[i]:.4f}] and move <= {speed[i]:g}/s, "
+            f"got {command[i]:.4f} after {last[i]:.4f} in {dt:.4f} s"
+        )
+    if arm.chain is not None:
+        travel = float(np.linalg.norm((arm.forward(command[:-1]) - arm.forward(last[:-1]))[:3, 3]))
+        if travel > max_tool_speed * dt * (1 + ROUNDING) + ROUNDING:
+            raise GuardError(f"command must move the tool <= {max_tool_speed:g} m/s, got {travel:.5f} m in {dt:.4f} s")

@@ -1,7 +1,8 @@
 """The plan being executed: splice a new chunk in, interpolate, expire, exhaust.
 
 A chunk's steps stand at absolute times, `stamp + times[k]`, so a late chunk simply starts
-later in its own plan: steps already past are never sent.
+later in its own plan: steps already past are never sent. The target moves along cubic pieces
+without a jump of position or velocity, within a chunk and from one chunk to the next.
 """
 
 from __future__ import annotations
@@ -13,43 +14,68 @@ import numpy as np
 from .embodiment import ActionSpace
 from .errors import GuardError
 from .observation import ActionChunk, Floats
-from .unified import wrap_angle
+
+SETTLE_S = 0.08  # after the time of its last step a plan comes to rest there
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to be, and how that place moves, in the order of an action space.
+
+    Attributes:
+        values: (N,) m, rad or opening.
+        rates: (N,) the same per second.
+    """
+
+    values: Floats
+    rates: Floats
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Targets at increasing absolute times: (T,) s and (T, N)."""
+    """A cubic Hermite curve: times (T,) s, increasing; values and rates (T, N)."""
 
     times: Floats
     values: Floats
+    rates: Floats
 
-    def at(self, now: float) -> Floats:
-        return np.array([np.interp(now, self.times, column) for column in self.values.T])
+    def at(self, now: float) -> Target:
+        """The target at a time from the first knot to the last."""
+        k = min(int(np.searchsorted(self.times, now, side="right")), len(self.times) - 1) - 1
+        if k < 0:
+            return Target(self.values[0].copy(), self.rates[0].copy())
+        span = float(self.times[k + 1] - self.times[k])
+        s = (now - float(self.times[k])) / span
+        ahead, start, end = self.values[k + 1] - self.values[k], span * self.rates[k], span * self.rates[k + 1]
+        bend, twist = 3 * ahead - 2 * start - end, start + end - 2 * ahead
+        return Target(
+            self.values[k] + s * (start + s * (bend + s * twist)),
+            (start + s * (2 * bend + 3 * s * twist)) / span,
+        )
 
 
 class ChunkBuffer:
-    """Turns overlapping chunks into one continuous target."""
+    """Turns overlapping chunks into one smooth target."""
 
     def __init__(self, space: ActionSpace, blend: float, max_future: float) -> None:
         """
         Args:
             space: action space the chunks are in; its angular slots are interpolated without wraps.
-            blend: s, over which the difference between an old plan and a new one fades, > 0.
+            blend: s, after which a new plan is followed alone, > 0.
             max_future: s, a chunk's stamp may lie ahead of the clock.
         """
         self._space = space
         self._blend = blend
         self._max_future = max_future
         self._plan: _Plan | None = None
-        self._offset = np.zeros(len(space.names))
         self._stamp = -np.inf
 
     def accept(self, chunk: ActionChunk, current: Floats, now: float) -> int:
-        """Splice a chunk in at `now`.
+        """Splice a chunk in at `now`: one cubic piece leads from the old target onto the new plan.
 
         Args:
             chunk: already checked by `action_guard.check_chunk`.
-            current: (N,) where the robot is being sent, order of `space.names`; the plan starts here.
+            current: (N,) where the robot is being sent, order of `space.names`; a plan after a rest starts here.
             now: s, the clock of `chunk.stamp`.
 
         Returns:
@@ -69,30 +95,61 @@ class ChunkBuffer:
         past = int(np.searchsorted(times, now, side="right"))
         if past == len(times):
             raise GuardError(f"chunk is late: its last step was due {now - times[-1]:.3f} s ago")
-        before = self.target(now)
-        values = np.vstack([current, chunk.values[past:]])
-        values[:, self._space.angular] = np.unwrap(values[:, self._space.angular], axis=0)
-        self._offset = np.zeros_like(current) if before is None else before - current
-        self._offset[self._space.angular] = wrap_angle(self._offset[self._space.angular])
-        self._plan = _Plan(np.concatenate([[now], times[past:]]), values)
+        start = self.target(now) or Target(current.copy(), np.zeros_like(current))
+        values = np.vstack([start.values, chunk.values[past:]])
+        angular = self._space.angular
+        values[:, angular] = np.unwrap(values[:, angular], axis=0)
+        self._plan = _joined(now, start, _smooth(times[past:], values[1:]), self._blend)
         self._stamp = chunk.stamp
         return past
 
-    def target(self, now: float) -> Floats | None:
-        """(N,) target at `now` in the order of `space.names`; None before and after the plan."""
+    def target(self, now: float) -> Target | None:
+        """The target at `now` in the order of `space.names`; None before the plan and after it has come to rest."""
         if self._plan is None or not self._plan.times[0] <= now <= self._plan.times[-1]:
             return None
-        share = min(1.0, (now - self._plan.times[0]) / self._blend)
-        target: Floats = self._plan.at(now) + (1.0 - share) * self._offset
-        return target
+        return self._plan.at(now)
 
-    def completion(self, now: float, grace: float) -> Floats | None:
-        """(N,) the plan's last target, if the plan ended within the last `grace` s; None otherwise."""
-        if self._plan is None or not 0.0 <= now - self._plan.times[-1] <= grace:
-            return None
-        final: Floats = self._plan.values[-1].copy()
-        return final
+    def ahead(self, now: float, period: float) -> Floats:
+        """(K, N) targets from `now` to the end of the plan, `period` s apart; none without a plan."""
+        if self._plan is None:
+            return np.empty((0, len(self._space.names)))
+        times = np.append(np.arange(max(now, self._plan.times[0]), self._plan.times[-1], period), self._plan.times[-1])
+        return np.array([self._plan.at(float(t)).values for t in times])
 
     def clear(self) -> None:
         """Drop the plan, as after a stop. Chunks from before stay refused."""
         self._plan = None
+
+
+def _smooth(times: Floats, values: Floats) -> _Plan:
+    """The curve through (T, N) steps that turns only where they turn (Fritsch and Butland).
+
+    It ends at rest: from SETTLE_S before the last step, so much time is taken twice for slowing down.
+    """
+    rates = np.zeros_like(values)
+    if len(times) > 1:
+        slopes = np.diff(values, axis=0) / np.diff(times)[:, None]
+        before, after = slopes[:-1], slopes[1:]
+        onward = before * after > 0
+        rates[1:-1][onward] = 2 / (1 / before[onward] + 1 / after[onward])
+        rates[0], rates[-1] = slopes[0], slopes[-1]
+    slowing = max(float(times[0]), float(times[-1]) - SETTLE_S)
+    there = _Plan(times, values, rates).at(slowing)
+    kept = times < slowing
+    return _Plan(
+        np.concatenate([times[kept], [slowing, times[-1] + SETTLE_S]]),
+        np.vstack([values[kept], there.values, values[-1]]),
+        np.vstack([rates[kept], there.rates, np.zeros_like(there.rates)]),
+    )
+
+
+def _joined(now: float, start: Target, plan: _Plan, blend: float) -> _Plan:
+    """From the start at `now` onto the plan: at `now + blend`, or where it begins or ends."""
+    meeting = float(np.clip(now + blend, plan.times[0], plan.times[-1]))
+    there = plan.at(meeting)
+    later = plan.times > meeting
+    return _Plan(
+        np.concatenate([[now, meeting], plan.times[later]]),
+        np.vstack([start.values, there.values, plan.values[later]]),
+        np.vstack([start.rates, there.rates, plan.rates[later]]),
+    )

@@ -14,95 +14,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .arm import Arm, Workspace, parse_arm, parse_workspace
+from .capsules import CollisionModel, parse_collision
 from .errors import ConfigError
-from .kinematics import JointBounds, SerialChain, rpy_to_matrix
-from .observation import Floats
-from .reading import load_yaml, mapping, names, number, numbers, pairs, positive, text
+from .reading import load_yaml, mapping, names, positive, text
 
 T = TypeVar("T")
 
 SLOTS = 24
 END_EFFECTOR = ("x", "y", "z", "roll", "pitch", "yaw")  # slots 0-5; the gripper follows in slot 6
-ARM_SLOTS = (8, 16)
-SLOTS_PER_ARM = 8
 ANGLES = frozenset(("roll", "pitch", "yaw"))
-
-
-@dataclass(frozen=True)
-class Gripper:
-    """A one-joint gripper, told as an opening: 0 closed, 1 open.
-
-    Attributes:
-        name: its name as a slot.
-        joint: its name in JointState.
-        open, closed: position of that joint, rad or m.
-    """
-
-    name: str
-    joint: str
-    open: float
-    closed: float
-
-    def opening(self, position: float) -> float:
-        """Opening in [0, 1] when the joint is at `position` (not clipped)."""
-        return (position - self.closed) / (self.open - self.closed)
-
-    def position(self, opening: float) -> float:
-        """Joint position at which the gripper has this opening."""
-        return self.closed + opening * (self.open - self.closed)
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A serial arm with a gripper.
-
-    Attributes:
-        joints: J joint names, base to tip.
-        first_slot: slot of the first joint; the gripper follows the last one.
-        bounds: (J,) rad, position limits, and the posture to prefer (home).
-        max_velocity: rad/s, for each joint, > 0.
-        max_acceleration: rad/s^2, for each joint, > 0.
-        chain: forward kinematics to the tool point; None if driven in joints only.
-        reference: (3, 3) orientation in which roll, pitch and yaw are all zero.
-    """
-
-    name: str
-    joints: tuple[str, ...]
-    first_slot: int
-    bounds: JointBounds
-    max_velocity: float
-    max_acceleration: float
-    gripper: Gripper
-    chain: SerialChain | None
-    reference: Floats
-
-    def forward(self, joints: Floats) -> Floats:
-        """(J,) rad -> (4, 4) pose of the tool point in the arm's base frame, m."""
-        if self.chain is None:
-            raise ConfigError(f"arm '{self.name}' has no 'kinematics' in its embodiment file")
-        return self.chain.forward(joints)
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """Where the tool point may go and how fast.
-
-    Attributes:
-        lower, upper: (3,) m, frame of the base.
-        max_tilt: rad, largest |roll| and |pitch| relative to the arm's reference orientation.
-        max_speed, max_acceleration: m/s and m/s^2, along end-effector plans.
-        max_rotation, max_rotation_acceleration: rad/s and rad/s^2, along end-effector plans.
-        max_tool_speed: m/s, of the tool point in any motion.
-    """
-
-    lower: Floats
-    upper: Floats
-    max_tilt: float
-    max_speed: float
-    max_acceleration: float
-    max_rotation: float
-    max_rotation_acceleration: float
-    max_tool_speed: float
 
 
 @dataclass(frozen=True)
@@ -151,6 +72,7 @@ class Embodiment:
     cameras: tuple[Camera, ...]
     action_spaces: Mapping[str, ActionSpace]
     workspace: Workspace | None
+    collision: CollisionModel | None
 
     def action_space(self, name: str) -> ActionSpace:
         """The action space of that name, or ConfigError with the names there are."""
@@ -176,10 +98,10 @@ def parse_embodiment(data: Any, where: str) -> Embodiment:
         data: the mapping; see config/embodiments/xarm7.yaml for every key with its unit.
         where: the file's name, for error messages.
     """
-    d = mapping(data, where, ("name", "driver", "arms", "action_spaces", "cameras"), ("workspace",))
+    d = mapping(data, where, ("name", "driver", "arms", "action_spaces", "cameras"), ("workspace", "collision"))
     arms = tuple(
         sorted(
-            (_arm(n, a, f"{where}: arms.{n}") for n, a in mapping(d["arms"], f"{where}: arms").items()),
+            (parse_arm(n, a, f"{where}: arms.{n}") for n, a in mapping(d["arms"], f"{where}: arms").items()),
             key=lambda arm: arm.first_slot,
         )
     )
@@ -197,73 +119,14 @@ def parse_embodiment(data: Any, where: str) -> Embodiment:
         arms=arms,
         cameras=tuple(_camera(n, c, f"{where}: cameras.{n}") for n, c in cameras.items()),
         action_spaces={n: _action_space(n, s, arms, f"{where}: action_spaces.{n}") for n, s in spaces.items()},
-        workspace=_workspace(d["workspace"], f"{where}: workspace") if "workspace" in d else None,
+        workspace=parse_workspace(d["workspace"], f"{where}: workspace") if "workspace" in d else None,
+        collision=parse_collision(d["collision"], arms[0].joints, f"{where}: collision") if "collision" in d else None,
     )
 
 
 def _camera(name: str, data: Any, where: str) -> Camera:
     d = mapping(data, where, ("view", "topic"))
     return Camera(name, text(d["view"], f"{where}.view"), text(d["topic"], f"{where}.topic"))
-
-
-def _arm(name: str, data: Any, where: str) -> Arm:
-    keys = ("first_slot", "joints", "position_limits_rad", "max_velocity_rad_s", "max_acceleration_rad_s2")
-    d = mapping(data, where, (*keys, "home_rad", "gripper"), ("kinematics",))
-    joints = names(d["joints"], f"{where}.joints")
-    lower, upper = pairs(d["position_limits_rad"], len(joints), f"{where}.position_limits_rad")
-    home = numbers(d["home_rad"], (len(joints),), f"{where}.home_rad")
-    if np.any(home < lower) or np.any(home > upper):
-        raise ConfigError(f"{where}.home_rad must lie within position_limits_rad, got {home.tolist()}")
-    first_slot = d["first_slot"]
-    if type(first_slot) is not int or first_slot not in ARM_SLOTS or len(joints) >= SLOTS_PER_ARM:
-        raise ConfigError(
-            f"{where}: an arm has fewer than {SLOTS_PER_ARM} joints and its first_slot is one of {list(ARM_SLOTS)}; "
-            f"got {len(joints)} joints from slot {first_slot!r}"
-        )
-    chain, reference = (
-        _kinematics(d["kinematics"], len(joints), f"{where}.kinematics") if "kinematics" in d else (None, np.eye(3))
-    )
-    return Arm(
-        name=name,
-        joints=joints,
-        first_slot=first_slot,
-        bounds=JointBounds(lower, upper, home),
-        max_velocity=positive(d["max_velocity_rad_s"], f"{where}.max_velocity_rad_s"),
-        max_acceleration=positive(d["max_acceleration_rad_s2"], f"{where}.max_acceleration_rad_s2"),
-        gripper=_gripper(d["gripper"], f"{where}.gripper"),
-        chain=chain,
-        reference=reference,
-    )
-
-
-def _gripper(data: Any, where: str) -> Gripper:
-    d = mapping(data, where, ("name", "joint", "open", "closed"))
-    opened, closed = number(d["open"], f"{where}.open"), number(d["closed"], f"{where}.closed")
-    if opened == closed:
-        raise ConfigError(f"{where}: open and closed must differ, both are {opened}")
-    return Gripper(text(d["name"], f"{where}.name"), text(d["joint"], f"{where}.joint"), opened, closed)
-
-
-def _kinematics(data: Any, joints: int, where: str) -> tuple[SerialChain, Floats]:
-    d = mapping(data, where, ("modified_dh", "tool_m", "reference_rpy_rad"))
-    tool = np.eye(4)
-    tool[:3, 3] = numbers(d["tool_m"], (3,), f"{where}.tool_m")
-    chain = SerialChain(numbers(d["modified_dh"], (joints, 4), f"{where}.modified_dh"), tool)
-    return chain, rpy_to_matrix(*numbers(d["reference_rpy_rad"], (3,), f"{where}.reference_rpy_rad").tolist())
-
-
-def _workspace(data: Any, where: str) -> Workspace:
-    limits = {
-        "max_tilt": "max_tilt_rad",
-        "max_speed": "max_speed_m_s",
-        "max_acceleration": "max_acceleration_m_s2",
-        "max_rotation": "max_rotation_rad_s",
-        "max_rotation_acceleration": "max_rotation_acceleration_rad_s2",
-        "max_tool_speed": "max_tool_speed_m_s",
-    }
-    d = mapping(data, where, ("x_m", "y_m", "z_m", *limits.values()))
-    lower, upper = pairs([d["x_m"], d["y_m"], d["z_m"]], 3, f"{where}: x_m, y_m, z_m")
-    return Workspace(lower, upper, **{field: positive(d[key], f"{where}.{key}") for field, key in limits.items()})
 
 
 def _action_space(name: str, data: Any, arms: tuple[Arm, ...], where: str) -> ActionSpace:

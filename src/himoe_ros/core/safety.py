@@ -19,6 +19,7 @@ class SafetyLimits:
     first_step_rad: float
     chunk_timeout_s: float
     home_velocity_rad_s: float
+    clock_tolerance_s: float
     sensors: SyncLimits
 
 

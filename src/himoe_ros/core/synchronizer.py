@@ -7,6 +7,7 @@ the message headers), so the live node and the offline converter run this same c
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ class Synchronizer:
             ObservationError: says which stream is missing, old, skewed or frozen.
         """
         self._follow_clock(now)
-        streams: list[Stream[Any]] = [*self.images.values(), self.joints, *([self.eef] if self.needs_eef else [])]
+        streams = self._streams()
         silent = [s.name for s in streams if not s.stamps]
         if silent:
             raise ObservationError(f"nothing received yet from: {', '.join(silent)}")
@@ -141,12 +142,19 @@ class Synchronizer:
         eef = self.eef.nearest(stamp)[1] if self.needs_eef else None
         return Observation(stamp, images, RobotState(self.joints.nearest(stamp)[1], eef), instruction)
 
+    def ages(self, now: float) -> dict[str, float]:
+        """s since the newest stamp of each stream; inf where nothing came."""
+        return {s.name: now - s.stamps[-1] if s.stamps else math.inf for s in self._streams()}
+
     def clear(self) -> None:
         """Forget everything, as after a jump of the clock."""
-        streams: list[Stream[Any]] = [*self.images.values(), self.joints, self.eef]
-        for stream in streams:
+        for stream in self._streams():
             stream.clear()
         self._same = dict.fromkeys(self._same, 0)
+
+    def _streams(self) -> list[Stream[Any]]:
+        """Those that an observation needs, the reference image first."""
+        return [*self.images.values(), self.joints, *([self.eef] if self.needs_eef else [])]
 
     def _latest_common(self, reference: Stream[Any], others: Sequence[Stream[Any]]) -> float:
         """Newest reference stamp to which every other stream has a neighbour within the skew limit."""

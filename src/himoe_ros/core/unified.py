@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .embodiment import END_EFFECTOR, SLOTS, ActionSpace, Arm, Embodiment
+from .arm import Arm
+from .embodiment import END_EFFECTOR, SLOTS, ActionSpace, Embodiment
 from .errors import GuardError, ObservationError
 from .kinematics import matrix_to_rpy, pose_matrix, rpy_to_matrix
 from .observation import Floats, RobotState

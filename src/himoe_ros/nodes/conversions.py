@@ -13,6 +13,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from ..core.chunk_source import ChunkSource
 from ..core.embodiment import SLOTS
 from ..core.errors import GuardError, ObservationError
 from ..core.observation import ActionChunk, Floats, Image
@@ -160,6 +161,31 @@ def status_message(name: str, problem: str, values: dict[str, object]) -> Diagno
         message=problem or "ok",
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )
+
+
+def source_message(name: str, source: ChunkSource) -> DiagnosticStatus:
+    """What a source of chunks tells about itself; its hardware is the embodiment it was made for."""
+    ages = {f"age_s {stream}": f"{age:.3f}" for stream, age in source.ages.items()}
+    message = status_message(
+        name, source.trouble, {"action_space": source.action_space, "policy": source.policy, **ages}
+    )
+    message.hardware_id = source.fingerprint
+    return message
+
+
+def message_source(message: DiagnosticStatus) -> ChunkSource:
+    """The inverse of `source_message`."""
+    values = {v.key: v.value for v in message.values}
+    trouble = "" if message.level == DiagnosticStatus.OK else message.message or "it does not say why"
+    ages = {key[6:]: _age(value) for key, value in values.items() if key.startswith("age_s ")}
+    return ChunkSource(message.hardware_id, values.get("action_space", ""), values.get("policy", ""), trouble, ages)
+
+
+def _age(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def _quaternion(r: Floats) -> tuple[float, float, float, float]:

@@ -7,20 +7,24 @@ import threading
 import time
 
 import torch
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float32MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
+from ..core.chunk_source import ChunkSource
+from ..core.clock_watch import ClockWatch
 from ..core.embodiment import END_EFFECTOR, ActionSpace, load_embodiment
 from ..core.errors import HimoeError, ObservationError
+from ..core.fingerprint import fingerprint
 from ..core.safety import load_safety
 from ..core.synchronizer import Synchronizer
 from ..core.unified import encode_state, named_positions
 from ..policy.local import load_policy, untrained_policy
 from ..policy.policy import Policy
 from ..resources import config, is_preset
-from .conversions import chunk_message, image_array, pose_array, seconds, unified_message
+from .conversions import chunk_message, image_array, pose_array, seconds, source_message, unified_message
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
 from .worker import Worker
 
@@ -42,7 +46,10 @@ class PolicyNode(ManagedNode):
         self._threads = self.parameter("torch_threads", 1)
         self._unified = self.create_publisher(Float32MultiArray, "unified_state", COMMAND)
         self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
+        self._source = self.create_publisher(DiagnosticStatus, "chunk_source", LATCHED)
+        self._planning_trouble = ""
         self._counts = {"chunks": 0}
+        self.create_timer(1.0, self._tell)
 
     def setup(self) -> None:
         torch.set_num_threads(self._threads)
@@ -53,7 +60,10 @@ class PolicyNode(ManagedNode):
         self.get_logger().info(f"policy ready: {self._policy.description}")
         cameras = {camera.name: camera for camera in self._embodiment.cameras}
         needs_eef = space.names[0] in END_EFFECTOR
-        self._synchronizer = Synchronizer(list(cameras), needs_eef, load_safety(config("safety.yaml")).sensors)
+        safety = load_safety(config("safety.yaml"))
+        self._synchronizer = Synchronizer(list(cameras), needs_eef, safety.sensors)
+        self._clock_watch = ClockWatch(safety.clock_tolerance_s)
+        self._fingerprint = fingerprint(self._embodiment)
         self._counts |= {f"images {name}": 0 for name in cameras}
         self._inputs = [
             self.create_subscription(Image, camera.topic, functools.partial(self._on_image, name), SENSOR)
@@ -91,12 +101,17 @@ class PolicyNode(ManagedNode):
             due = max(due + self._period, time.monotonic())
             try:
                 self._plan(self._policy)
+                self._planning_trouble = ""
+            except ObservationError as error:
+                self.complain(error)
             except HimoeError as error:
+                self._planning_trouble = str(error)
                 self.complain(error)
             time.sleep(max(0.0, due - time.monotonic()))
 
     def _plan(self, policy: Policy) -> None:
         with self._lock:
+            self._follow_clock()
             observation = self._synchronizer.observation(self.seconds_now(), self._instruction)
         values = encode_state(self._embodiment, policy.space, observation.state)
         self._unified.publish(unified_message(values, policy.space.mask))
@@ -104,6 +119,27 @@ class PolicyNode(ManagedNode):
             raise ObservationError("no instruction yet: publish one on 'instruction'")
         self._chunks.publish(chunk_message(policy.act(observation)))
         self._counts["chunks"] += 1
+
+    def _follow_clock(self) -> None:
+        """What was received by a clock that then jumped or stood still says nothing about now."""
+        if trouble := self._clock_watch.look(self.seconds_now(), time.monotonic()):
+            self._synchronizer.clear()
+            raise ObservationError(f"{trouble}; everything received before is dropped")
+
+    def _tell(self) -> None:
+        """Tell the controller who plans here, for which robot, and whether it could plan now."""
+        if self._policy is None or not self._worker.running:
+            return
+        now = self.seconds_now()
+        with self._lock:
+            ages = self._synchronizer.ages(now)
+            trouble = self._clock_watch.trouble or self._planning_trouble
+            try:
+                self._synchronizer.observation(now, self._instruction)
+            except ObservationError as error:
+                trouble = trouble or str(error)
+        source = ChunkSource(self._fingerprint, self._policy.space.name, self._policy.description, trouble, ages)
+        self._source.publish(source_message(self.get_fully_qualified_name(), source))
 
     def _on_image(self, camera: str, message: Image) -> None:
         self._counts[f"images {camera}"] += 1

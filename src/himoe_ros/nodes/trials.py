@@ -28,6 +28,7 @@ from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
 from .worker import Worker
 
 HOME_WITHIN_S = 20.0
+ARM_WITHIN_S = 10.0
 HOME_TOLERANCE_RAD = 0.02
 VIDEO_FPS = 10
 
@@ -108,7 +109,7 @@ class Trials(ManagedNode):
         self._wait(self._at_home, HOME_WITHIN_S, "the robot did not reach its home posture")
         self._set_seed(seed)
         self._call("sim/reset")
-        self._call("controller/arm")
+        self._arm()
         judge = FruitToPlateJudge(asked)
         begin = time.monotonic()
         self._judge = judge
@@ -170,6 +171,17 @@ class Trials(ManagedNode):
         answer = future.result()
         if not answer.success:
             raise HimoeError(f"{name}: {answer.message}")
+
+    def _arm(self) -> None:
+        """Arm as soon as the controller lets us: after a reset the policy may need a moment for a fresh image."""
+        deadline = time.monotonic() + ARM_WITHIN_S
+        while True:
+            try:
+                return self._call("controller/arm")
+            except HimoeError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
 
     def _set_seed(self, seed: int) -> None:
         request = SetParameters.Request(parameters=[Parameter("seed", value=seed).to_parameter_msg()])

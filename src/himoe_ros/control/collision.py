@@ -1,0 +1,136 @@
+"""Would this plan hit something? Asked before it starts, of a model made from the embodiment file alone.
+
+The model is the arm's modified DH chain with a few capsules on each link. MuJoCo finds which of them come
+too close; it is imported only where an embodiment has such a model.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from ..core.action_guard import clip_to_workspace
+from ..core.arm import Arm, Workspace
+from ..core.capsules import BASE, CollisionModel
+from ..core.embodiment import END_EFFECTOR, ActionSpace, Embodiment
+from ..core.errors import ConfigError, GuardError
+from ..core.observation import ActionChunk, Floats
+from ..core.unified import values_pose
+
+try:
+    import mujoco
+except ImportError as error:
+    raise ConfigError(
+        "the collision check needs MuJoCo: pip install 'mujoco>=3.8,<3.9', "
+        "or set the controller's parameter collision_check to false"
+    ) from error
+
+LONGEST_MOVE_RAD = 0.08  # of a joint, between two postures that are looked at
+MOST_BETWEEN = 8  # postures between two steps of a plan
+IK_STEPS = 3  # damped-least-squares steps to each of them
+
+
+class CollisionGuard:
+    """Checks plans of a one-armed robot. For one thread at a time."""
+
+    def __init__(self, embodiment: Embodiment, space: ActionSpace) -> None:
+        arm, workspace, body = embodiment.arms[0], embodiment.workspace, embodiment.collision
+        if body is None or workspace is None or arm.chain is None or len(embodiment.arms) != 1:
+            raise ConfigError(f"{embodiment.name}: a collision check needs one arm, 'kinematics' and 'workspace'")
+        self._arm: Arm = arm
+        self._workspace: Workspace = workspace
+        self._body: CollisionModel = body
+        self._space = space
+        self.model = capsule_model(arm, body)
+        self._data = mujoco.MjData(self.model)
+        self._links = (BASE, *arm.joints)
+        hand = np.array([capsule.link == arm.joints[-1] for capsule in body.capsules])
+        self._height = body.table + np.where(hand, body.hand_clearance, body.table_clearance)
+        self._on_table = np.array([capsule.link != BASE for capsule in body.capsules])
+
+    def check(self, chunk: ActionChunk, joints: Floats, now: float) -> None:
+        """Refuse a plan that leads somewhere it must not.
+
+        Args:
+            chunk: already checked by `action_guard.check_chunk`.
+            joints: (J,) rad, commanded now; the plan starts here.
+            now: s, the clock of `chunk.stamp`.
+
+        Raises:
+            GuardError: names the step, and what comes too close there.
+        """
+        here = joints
+        for k in np.flatnonzero(chunk.stamp + chunk.times > now):
+            for posture in self._between(here, chunk.values[k], int(k)):
+                self.check_posture(posture, f"step {k + 1} of the chunk")
+                here = posture
+
+    def check_posture(self, joints: Floats, what: str) -> None:
+        """Refuse (J,) rad where links are too close to each other, to the table, or out of the workspace."""
+        body, data = self._body, self._data
+        data.qpos[:] = joints
+        mujoco.mj_kinematics(self.model, data)
+        mujoco.mj_comPos(self.model, data)  # the broad phase needs it
+        lowest = data.geom_xpos[:, 2] - np.abs(data.geom_xmat[:, 8]) * self.model.geom_size[:, 1]
+        room = lowest - self.model.geom_size[:, 0] - self._height
+        if (room[self._on_table] < 0).any():
+            worst = int(np.argmin(np.where(self._on_table, room, np.inf)))
+            link = body.capsules[worst].link
+            raise GuardError(f"{what} would bring the link of {link} {-room[worst]:.3f} m too close to the table")
+        mujoco.mj_collision(self.model, data)
+        contact = min(data.contact[: data.ncon], key=lambda c: c.dist, default=None)
+        if contact is not None and contact.dist < body.min_distance:
+            one, two = (body.capsules[int(g)].link for g in contact.geom)
+            raise GuardError(
+                f"{what} would bring the links of {one} and {two} to {contact.dist:.3f} m, "
+                f"allowed {body.min_distance:g} m"
+            )
+
+    def _between(self, here: Floats, values: Floats, step: int) -> list[Floats]:
+        """Postures (J,) on the way from one step to the next, the last one at it."""
+        if self._space.names[0] not in END_EFFECTOR:
+            named = dict(zip(self._space.names, values.tolist(), strict=True))
+            there = np.array([named[joint] for joint in self._arm.joints])
+            self._require_inside(self._arm.forward(there)[:3, 3], step)
+            count = int(np.clip(np.ceil(np.abs(there - here).max() / LONGEST_MOVE_RAD), 1, MOST_BETWEEN))
+            return [here + (there - here) * (i / count) for i in range(1, count + 1)]
+        self._require_inside(values[:3], step)
+        inside = clip_to_workspace(values, self._space, self._workspace)
+        pose = values_pose(self._arm, dict(zip(self._space.names, inside.tolist(), strict=True)))
+        there, _ = self._arm.chain.step_toward(here, pose, self._arm.bounds, iterations=IK_STEPS, rest_gain=0.01)
+        return [(here + there) / 2, there]
+
+    def _require_inside(self, place: Floats, step: int) -> None:
+        box, most = self._workspace, self._body.overshoot
+        out = np.maximum(box.lower - place, place - box.upper)
+        if out.max() > most:
+            axis = int(np.argmax(out))
+            raise GuardError(
+                f"step {step + 1} of the chunk would leave the workspace: {'xyz'[axis]} = {place[axis]:.3f} m, "
+                f"allowed {box.lower[axis]:g} to {box.upper[axis]:g} m, and {most:g} m more are clipped"
+            )
+
+
+def capsule_model(arm: Arm, body: CollisionModel) -> mujoco.MjModel:
+    """The arm as capsules; its contacts are pairs of links nearer than allowed. Neighbours have none."""
+    spec = mujoco.MjSpec()
+    link = spec.worldbody.add_body(name=BASE)
+    bodies = {BASE: link}
+    for joint, (d, theta, alpha, a) in zip(arm.joints, arm.chain.dh, strict=True):
+        turn = [np.cos(alpha / 2), np.sin(alpha / 2), 0.0, 0.0]
+        link = link.add_body(name=joint, pos=[a, -d * np.sin(alpha), d * np.cos(alpha)], quat=turn)
+        link.add_joint(name=joint, type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], ref=-theta)
+        bodies[joint] = link
+    for capsule in body.capsules:
+        bodies[capsule.link].add_geom(
+            type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+            fromto=[*capsule.start, *capsule.end],
+            size=[capsule.radius, 0, 0],
+            margin=body.min_distance,
+        )
+    links = (BASE, *arm.joints)
+    neighbours = {frozenset(pair) for pair in pairwise(links)}
+    for one, two in map(sorted, neighbours | body.ignored):
+        spec.add_exclude(bodyname1=one, bodyname2=two)
+    return spec.compile()
