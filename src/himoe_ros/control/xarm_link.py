@@ -24,6 +24,7 @@ ASK_AGAIN_S = 0.08
 PATIENCE_S = 0.3  # without an answer for so long, a connection counts as lost
 SETTING_S = 2.0  # the vendor's own patience, for requests that release brakes or write to the tool
 CONNECT_S = 4.0
+DISCONNECT_S = 0.3
 
 
 class Refused(DriverError):
@@ -89,7 +90,7 @@ class XArmLink:
         )
         failure = _connect(api)
         if failure:
-            api.disconnect()
+            _disconnect(api)
             raise DriverError(
                 f"no xArm controller answers at {self.address}: {failure}. "
                 "Check the address, the cable and that the control box is on"
@@ -102,7 +103,7 @@ class XArmLink:
         api, self._api = self._api, None
         self._lost = "it was closed"
         if api is not None:
-            api.disconnect()
+            _disconnect(api)
 
     def ask(self, call: str, *arguments: Any, allowed: tuple[int, ...] = (OK,), **options: Any) -> Any:
         """Call a method of the SDK by name.
@@ -176,3 +177,14 @@ def _connect(api: XArmAPI) -> str:
     if attempting.is_alive():
         return f"it accepted the connection, but no answer came within {CONNECT_S:g} s"
     return failures[0] if failures else "" if api.connected else "the connection was closed at once"
+
+
+def _disconnect(api: XArmAPI) -> None:
+    """Close the sockets at once, and give the SDK's threads `DISCONNECT_S` to end.
+
+    Now and then its report thread takes the end for a failure and sleeps for 2 s before it looks again;
+    it ends by itself then.
+    """
+    ending = threading.Thread(target=api.disconnect, name="xarm disconnect", daemon=True)
+    ending.start()
+    ending.join(DISCONNECT_S)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 
 from ..core.errors import DriverError
 
 try:
-    from xarm.core.config.x_code import ControllerError, ControllerWarn, GripperError
-    from xarm.core.config.x_config import XCONF
-    from xarm.core.utils.log import logger
-    from xarm.version import __version__ as SDK_VERSION
-    from xarm.wrapper import XArmAPI
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its version
+        from xarm.core.config.x_code import ControllerError, ControllerWarn, GripperError
+        from xarm.core.config.x_config import XCONF
+        from xarm.core.utils.log import logger
+        from xarm.version import __version__ as SDK_VERSION
+        from xarm.wrapper import XArmAPI
 except ImportError as error:
     raise DriverError("the xArm driver needs the vendor's SDK: pip install xarm-python-sdk==1.18.4") from error
 
