@@ -97,10 +97,14 @@ class SimRobot(ManagedNode):
         joints = received.joints
         if joints is not None:
             self._commands.publish(joint_message(self._arm.joints, joints, self.seconds_now()))
-        target = np.empty(0) if joints is None else joints
-        message = joint_message(self._arm.joints if target.size else (), target, received.time)
-        message.header.frame_id = received.words
-        message.effort = [float(received.accepted)]
+        self._log(received.words, received.time, joints, received.accepted)
+
+    def _log(self, words: str, steady: float, joints: np.ndarray | None = None, accepted: bool = True) -> None:
+        """On sim/requests: the words in frame_id, a servo target as positions, whether it was obeyed as effort."""
+        positions = np.empty(0) if joints is None else joints
+        message = joint_message(self._arm.joints if positions.size else (), positions, steady)
+        message.header.frame_id = words
+        message.effort = [float(accepted)]
         self._requests.publish(message)
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
@@ -112,6 +116,7 @@ class SimRobot(ManagedNode):
                     inject(parameter.value, self._box, self._server)
                 except SimulationError as error:
                     return SetParametersResult(successful=False, reason=str(error))
+                self._log(f"FAULT {parameter.value}", time.monotonic())
         return SetParametersResult(successful=True)
 
     def _reset(self) -> str:
