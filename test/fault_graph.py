@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,14 @@ class BoxLog:
                 ways = np.abs(places[width:] - places[:-width]).max(axis=1, initial=0.0)
                 allowed = ARM.max_velocity * (times[width:] - times[:-width] + PERIOD) + ROUNDING
                 assert (ways <= allowed).all(), f"{(ways - allowed).max():.4f} rad too far within {width} commands"
+
+    def check_rate(self) -> None:
+        """No burst: in 100 ms no more commands than periods, and a few for jitter; a repeated one counts once."""
+        for stretch in self._stretches():
+            times = [a.time for a, b in pairwise(stretch) if not np.array_equal(a.joints, b.joints)]
+            most = round(0.1 / PERIOD) + 3
+            spans = [later - first for first, later in zip(times, times[most:], strict=False)]
+            assert min(spans, default=1.0) > 0.1, f"{most + 1} commands within {1e3 * min(spans):.0f} ms"
 
     def check_rest(self, since: float, until: float) -> None:
         """I3: between a stop and the next arming nothing moves: no servo command, and none of another kind.
@@ -279,6 +288,7 @@ class FaultGraph:
         self.sentinel()
         self.log.check_limits()
         self.log.check_steps()
+        self.log.check_rate()
         assert self.alive("controller")
 
     def close(self) -> None:

@@ -76,6 +76,7 @@ def test_20_a_call_that_blocks_190_ms_makes_no_jump_and_no_fault(graph, repeat):
     assert graph.log.travelled(blocked + 0.3) > 0.02
     assert graph.mode() == "running"
     graph.log.check_steps()
+    graph.log.check_rate()
 
 
 def test_21_an_emergency_stop_ends_the_plan_and_releasing_it_moves_nothing(graph):

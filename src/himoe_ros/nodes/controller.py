@@ -114,6 +114,8 @@ class Controller(ManagedNode):
     def _publish(self, tick: Tick, now: float) -> None:
         if tick.reading is None:
             return
+        if tick.reading.warning:
+            self.note(tick.reading.warning)
         self._joints.publish(joint_message(self._embodiment.joint_names, tick.reading.positions, now))
         arm = self._embodiment.arms[0]
         if arm.chain is not None:

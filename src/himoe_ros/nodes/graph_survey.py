@@ -23,7 +23,7 @@ from .conversions import seconds
 from .managed import SENSOR
 
 NAME = "himoe_check"
-DISCOVERY_S = 1.0
+DISCOVERY_S = 4.0  # nodes on one machine took up to 2.6 s to see each other
 
 
 class GraphSurvey(Node):
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Print what is on the ROS graph, for `himoe check`.")
     parser.add_argument("embodiment")
     parser.add_argument("--namespace", default="")
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=6.0)
     options = parser.parse_args()
     embodiment = load_embodiment(options.embodiment, config("embodiments"))
     rclpy.init()
