@@ -6,6 +6,15 @@ import pytest
 from fault_graph import fault_graph
 
 
+def pytest_terminal_summary(terminalreporter):
+    """The fault table with what was measured."""
+    rows = [p for report in terminalreporter.stats.get("passed", []) for p in report.user_properties]
+    if rows:
+        terminalreporter.section("fault table")
+        for row, figure in sorted(rows, key=lambda r: int(r[0].split()[1])):
+            terminalreporter.write_line(f"{row:<8} {figure}")
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faults")

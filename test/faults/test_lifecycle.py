@@ -63,7 +63,6 @@ def test_31_up_and_down_without_failures_leaks_or_stray_commands(graph, record_p
     time.sleep(3.0)  # the SDK's threads look up every 2 s
     after = usage(pid)
     record_property("row 31", f"{CYCLES} cycles, {(time.monotonic() - begin) / CYCLES:.2f} s each, {before} -> {after}")
-    print(f"{CYCLES} cycles, {(time.monotonic() - begin) / CYCLES:.2f} s each, {before} -> {after}")
     assert after["threads"] <= before["threads"] + 1
     assert after["files"] <= before["files"] + 2
     assert after["memory"] <= before["memory"] + 20_000

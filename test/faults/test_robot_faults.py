@@ -13,7 +13,7 @@ TOLD_WITHIN_S = 1.1  # one diagnostic a second, and a tenth for it to arrive
 
 
 @pytest.mark.parametrize("fault", ["drop", "refuse 0.15"])
-def test_19_a_lost_connection_disarms_within_200_ms_and_arming_reconnects(graph, fault):
+def test_19_a_lost_connection_disarms_within_200_ms_and_arming_reconnects(graph, fault, record_property):
     """Protected by XArmLink (bounded answers, a lost connection stays lost) and ControlLoop's fault."""
     lost = graph.fault(fault)
     time.sleep(max(0.0, lost + 0.2 - time.monotonic()))
@@ -23,21 +23,25 @@ def test_19_a_lost_connection_disarms_within_200_ms_and_arming_reconnects(graph,
     graph.watching.wait(lambda: (armed := graph.log.last(ARMING)) and armed.time > lost, 5.0)
     armed = graph.log.last(ARMING).time
     assert armed - lost < 0.5
+    record_property(
+        "row 19", f"'{fault}': armed again over a new connection {1e3 * (armed - lost):.0f} ms after the loss"
+    )
     graph.log.check_rest(lost, armed)
     graph.watching.wait(lambda: graph.log.travelled(armed) > 0.05, 5.0)
 
 
-def test_19_nothing_is_sent_after_a_loss_until_a_person_arms(graph):
+def test_19_nothing_is_sent_after_a_loss_until_a_person_arms(graph, record_property):
     """Protected by the driver, which does not reconnect by itself, and the fault, which only arming ends."""
     lost = graph.fault("drop")
-    graph.told("connection to the xArm", lost, TOLD_WITHIN_S)
+    took = graph.told("connection to the xArm", lost, TOLD_WITHIN_S)
+    record_property("row 19", f"told {took:.2f} s after the loss, 0 commands until armed")
     graph.watching.wait(lambda: graph.mode() == "faulted", 1.1)
     time.sleep(1.2)  # two more plans come and are refused
     graph.log.check_rest(lost, graph.sentinel())
     assert graph.arm().success
 
 
-def test_19_a_silent_box_is_given_up_and_not_flooded_when_it_is_back(graph):
+def test_19_a_silent_box_is_given_up_and_not_flooded_when_it_is_back(graph, record_property):
     """Protected by XArmLink's patience: the few requests that waited come, and no more."""
     lost = graph.fault("silence 1.5")
     graph.told("no answer for 0.3 s", lost, 0.3 + TOLD_WITHIN_S)
@@ -45,6 +49,7 @@ def test_19_a_silent_box_is_given_up_and_not_flooded_when_it_is_back(graph):
     back = graph.sentinel()
     late = [e for e in graph.log.commands(lost) if e.time <= back]
     assert len(late) <= 5  # one command, repeated
+    record_property("row 19", f"1.5 s of silence: {len(late)} commands arrived late")
     assert len({tuple(e.joints) for e in late}) <= 1
     time.sleep(0.5)
     assert not graph.log.commands(back)
@@ -67,12 +72,17 @@ def test_19_the_box_dies_the_controller_lives_and_arming_works_once_it_is_back(g
 
 
 @pytest.mark.parametrize("repeat", range(3))
-def test_20_a_call_that_blocks_190_ms_makes_no_jump_and_no_fault(graph, repeat):
+def test_20_a_call_that_blocks_190_ms_makes_no_jump_and_no_fault(graph, repeat, record_property):
     """Protected by ControlLoop, whose step never grows with a late tick, and XArmLink's patience."""
     blocked = graph.fault("stall 0.19")
     time.sleep(1.0)
     graph.sentinel()
-    times = [e.time for e in graph.log.commands(blocked - 0.1)]
+    commands = graph.log.commands(blocked - 0.1)
+    times = [e.time for e in commands]
+    step = np.abs(np.diff([e.joints for e in commands], axis=0)).max()
+    record_property(
+        "row 20", f"{1e3 * np.diff(times).max():.0f} ms without a command, largest step {1e3 * step:.2f} mrad"
+    )
     assert 0.15 < np.diff(times).max() < 0.3, "the box was blocked, and came back"
     assert graph.log.travelled(blocked + 0.3) > 0.02
     assert graph.mode() == "running"
@@ -80,10 +90,14 @@ def test_20_a_call_that_blocks_190_ms_makes_no_jump_and_no_fault(graph, repeat):
     graph.log.check_rate()
 
 
-def test_21_an_emergency_stop_ends_the_plan_and_releasing_it_moves_nothing(graph):
+def test_21_an_emergency_stop_ends_the_plan_and_releasing_it_moves_nothing(graph, record_property):
     """Protected by the driver, which reads the error in each answer, the cleared buffer, and explicit arming."""
     pressed = graph.fault("estop")
-    graph.told("C1, The Emergency Stop Button", pressed, TOLD_WITHIN_S)
+    took = graph.told("C1, The Emergency Stop Button", pressed, TOLD_WITHIN_S)
+    record_property(
+        "row 21",
+        f"told {took:.2f} s after; {len(graph.log.commands(pressed))} command(s) on their way, refused by the box",
+    )
     graph.log.check_rest(pressed, graph.sentinel())
     answer = graph.arm()
     assert not answer.success and "release the Emergency Stop Button" in answer.message

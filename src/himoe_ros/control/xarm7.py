@@ -60,9 +60,9 @@ class XArm7Driver:
         with self._link.patient():
             self._clear()
             self._link.ask("motion_enable", True)
-            self._link.ask("set_mode", SERVO_MODE)
-            self._link.ask("set_state", READY)
             self._gripper.enable()
+            self._link.ask("set_mode", SERVO_MODE)
+            self._link.ask("set_state", READY)  # last: whatever is refused above leaves the arm stopped
         self._await_servo_mode()
 
     def read(self) -> Reading:
