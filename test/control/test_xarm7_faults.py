@@ -238,6 +238,22 @@ def test_connecting_sets_nothing_and_moves_nothing(rig):
     assert rig.received == []
 
 
+def test_only_arming_sets_the_speed_of_the_tools_line(rig, monkeypatch):
+    """The SDK would write it, restart the tool and clear errors on any question to the gripper."""
+    from himoe_ros.sim import xarm_requests
+
+    monkeypatch.setattr(xarm_requests, "_TOOL_BAUD_INDEX", 3)
+    driver = XArm7Driver(rig.address, XARM7)
+    driver.connect()
+    time.sleep(0.3)
+    assert rig.received == []
+    with pytest.raises(DriverError, match="clean_gripper_error: code 22, the tool's serial line runs at another speed"):
+        driver.enable()
+    assert sent(rig, Function.TOOL_WRITE_16) > 0
+    assert sent(rig, Function.SET_STATE) == 0, "the arm stays stopped"
+    driver.close()
+
+
 def test_100_connections_leave_no_thread_and_no_open_file(rig):
     driver = XArm7Driver(rig.address, XARM7)
 

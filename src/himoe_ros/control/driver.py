@@ -26,7 +26,7 @@ class Reading:
 class Driver(Protocol):
     """A robot that takes joint positions. Every method raises DriverError in words a person can act on.
 
-    No call but `connect` and `enable` takes longer than 0.4 s, whatever the robot does; after a lost
+    No call but `connect` and `enable` takes longer than 1 s, whatever the robot does; after a lost
     connection `read` and `send` go on raising until `enable`.
     """
 
