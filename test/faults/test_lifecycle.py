@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_graph import ARMING, fault_graph
+from box_log import ARMING
+from fault_graph import fault_graph
 from lifecycle_msgs.msg import Transition
 
 CYCLES = int(os.environ.get("HIMOE_CYCLES", "30"))  # the fault table asks for 1000, some 7 minutes

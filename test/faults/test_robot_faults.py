@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from fault_graph import ARMING
+from box_log import ARMING
 
 TOLD_WITHIN_S = 1.1  # one diagnostic a second, and a tenth for it to arrive
 
