@@ -7,13 +7,16 @@ LIBRARIES := libegl1 libosmesa6 libgl1
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export MUJOCO_GL ?= egl
 
-.PHONY: demo test lint bench venv clean
+.PHONY: demo test faults lint bench venv clean
 
 demo: venv
 	$(BIN)/himoe demo
 
 test: lint
 	$(BIN)/pytest
+
+faults: venv
+	HIMOE_CYCLES=1000 $(BIN)/pytest test/faults
 
 lint: venv
 	$(BIN)/ruff check src test launch setup.py

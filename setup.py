@@ -5,7 +5,16 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "himoe_ros"
-NODES = ("controller", "graph_probe", "policy", "sim_cameras", "sim_robot", "synthetic_sensors", "trials")
+NODES = (
+    "controller",
+    "graph_probe",
+    "graph_survey",
+    "policy",
+    "sim_cameras",
+    "sim_robot",
+    "synthetic_sensors",
+    "trials",
+)
 
 # Ranges that hold on Python 3.10 to 3.12; constraints.txt pins what the tests run with.
 EXTRAS = {

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "himoe_ros"
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
-TOP = {"model_commands", "bringup", "cli", "launching", "resources", "runner"}
+TOP = {"check_commands", "model_commands", "bringup", "cli", "launching", "resources", "runner"}
 
 # room -> rooms of ours that it may import (besides itself)
 ARROWS = {
@@ -26,7 +26,8 @@ ARROWS = {
     "resources": {"core"},
     "bench": {"core", "model"},
     "model_commands": {"core", "model", "policy", "resources"},
-    "cli": {"core", "model_commands", "bench", "bringup", "resources", "runner", "sim"},
+    "check_commands": {"bringup", "control", "core", "resources"},
+    "cli": {"core", "check_commands", "model_commands", "bench", "bringup", "resources", "runner", "sim"},
 }
 ROS = {"rclpy", "launch", "launch_ros", "cv_bridge", "std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs"}
 FORBIDDEN = {
@@ -39,6 +40,7 @@ FORBIDDEN = {
     "bringup": {*ROS, "torch", "mujoco"},
     "runner": {*ROS, "torch", "mujoco"},
     "model_commands": {*ROS, "torch", "mujoco"},
+    "check_commands": {*ROS, "torch", "mujoco", "xarm"},
     "cli": {*ROS, "torch", "mujoco"},
 }
 

@@ -10,6 +10,8 @@ import time
 import numpy as np
 
 from himoe_ros.sim.xarm_box import XArmBox
+from himoe_ros.sim.xarm_faults import inject
+from himoe_ros.sim.xarm_log import Received
 from himoe_ros.sim.xarm_server import XArmServer
 
 START = np.array([0.0, -0.25, 0.0, 0.7, 0.0, 0.95, 0.0])  # rad, the flange looking down
@@ -49,7 +51,8 @@ class Rig:
     def __init__(self, address: str) -> None:
         self.address = address
         self.plant = KinematicPlant()
-        self.box = XArmBox(self.plant, time.monotonic())
+        self.received: list[Received] = []
+        self.box = XArmBox(self.plant, time.monotonic(), on_received=self.received.append)
         self.server = XArmServer(self.box, address)
         self._running = True
         self._thread = threading.Thread(target=self._run)
@@ -62,6 +65,14 @@ class Rig:
             self.box.tick(time.monotonic())
             due += _PERIOD
             time.sleep(max(0.0, due - time.monotonic()))
+
+    def fault(self, text: str) -> None:
+        """Make a fault of sim/xarm_faults.py happen."""
+        inject(text, self.box, self.server)
+
+    def targets(self) -> list[tuple[float, np.ndarray]]:
+        """Servo targets as the box received them: (s, (7,) rad)."""
+        return [(r.time, r.joints) for r in self.received if r.joints is not None]
 
     def close(self) -> None:
         self.server.close()

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .bringup import ARGUMENTS, TRIAL_ARGUMENTS, Argument, bench_graphs, graph
+from .check_commands import add_check_commands
 from .core.errors import HimoeError
 from .model_commands import add_model_commands
 from .resources import config, is_preset
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     policy_bench.add_argument("--threads", type=int, default=2, help="CPU threads")
     _add_json(policy_bench)
     add_model_commands(commands)
+    add_check_commands(commands)
     return parser
 
 

@@ -15,20 +15,28 @@ class Reading:
     Attributes:
         positions: (N,) rad (m for prismatic joints).
         fault: the robot's own error in words, or "" while it is well.
+        warning: what the robot warns of, in words, or ""; it keeps going.
     """
 
     positions: Floats
     fault: str
+    warning: str = ""
 
 
 class Driver(Protocol):
-    """A robot that takes joint positions. Every method raises DriverError in words a person can act on."""
+    """A robot that takes joint positions. Every method raises DriverError in words a person can act on.
+
+    No call but `connect` and `enable` takes longer than 1 s, whatever the robot does; after a lost
+    connection `read` and `send` go on raising until `enable`.
+    """
 
     def connect(self) -> None:
         """Reach the robot. Moves nothing."""
 
     def enable(self) -> None:
-        """Clear old errors and make ready to stream positions; the robot stays where it is."""
+        """Connect again where the connection was lost, clear what a person's wish to arm may clear, and make
+        ready to stream positions; the robot stays where it is. An error that needs more is refused in words.
+        """
 
     def read(self) -> Reading:
         """Where the robot is now."""

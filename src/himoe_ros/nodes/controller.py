@@ -162,6 +162,8 @@ class Controller(ManagedNode):
         if tick.reading is None:
             return
         self._read_at = time.monotonic()
+        if tick.reading.warning:
+            self.note(tick.reading.warning)
         self._joints.publish(joint_message(self._embodiment.joint_names, tick.reading.positions, now))
         arm = self._embodiment.arms[0]
         if arm.chain is not None:

@@ -5,39 +5,28 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 
 import numpy as np
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from ..core.embodiment import load_embodiment
-from ..core.errors import HimoeError
+from ..core.errors import HimoeError, SimulationError
 from ..resources import config
 from ..sim.world import World
 from ..sim.xarm7_scene import build_scene
 from ..sim.xarm_box import XArmBox
-from ..sim.xarm_protocol import CONTROL_PORT, Reply
+from ..sim.xarm_faults import inject
+from ..sim.xarm_log import Received
+from ..sim.xarm_protocol import CONTROL_PORT
 from ..sim.xarm_server import XArmServer
 from .conversions import joint_message
 from .managed import RECORD, ManagedNode, run
 from .worker import Worker
 
-SERVO_J = 29  # function number of a servo command in the protocol
 TICK_S = 0.004  # the real box interpolates at 250 Hz
 PUBLISH_EVERY = 5  # ticks between messages on sim/state: 50 Hz
-
-
-class ObservedBox(XArmBox):
-    """A box that also tells each servo command as it arrives: the truth about what a controller sends."""
-
-    def __init__(self, plant: World, now: float, on_servo: Callable[[np.ndarray], None]) -> None:
-        super().__init__(plant, now)
-        self._on_servo = on_servo
-
-    def handle(self, function: int, payload: bytes, now: float) -> Reply:
-        if function == SERVO_J and len(payload) >= 28:
-            self._on_servo(np.frombuffer(payload[:28], "<f4").astype(np.float64))
-        return super().handle(function, payload, now)
 
 
 class SimRobot(ManagedNode):
@@ -53,13 +42,16 @@ class SimRobot(ManagedNode):
         self.parameter("seed", 0)
         self._state = self.create_publisher(JointState, "sim/state", RECORD)
         self._commands = self.create_publisher(JointState, "sim/commands", RECORD)
+        self._requests = self.create_publisher(JointState, "sim/requests", RECORD)
         self.trigger("sim/reset", self._reset)
+        self.parameter("fault", "")  # setting it makes a fault of sim/xarm_faults.py happen
+        self.add_on_set_parameters_callback(self._on_parameters)
 
     def setup(self) -> None:
         self._arm = load_embodiment("xarm7", config("embodiments")).arms[0]
         self._world = World(build_scene())
         self._world.reset(self._seed())
-        self._box = ObservedBox(self._world, time.monotonic(), self._publish_command)
+        self._box = XArmBox(self._world, time.monotonic(), on_received=self._publish_request)
         host, _, port = self._address.partition(":")
         self._server = XArmServer(self._box, host, control_port=int(port or CONTROL_PORT))
 
@@ -100,8 +92,32 @@ class SimRobot(ManagedNode):
             elif delay < 0:
                 time.sleep(-delay)
 
-    def _publish_command(self, joints: np.ndarray) -> None:
-        self._commands.publish(joint_message(self._arm.joints, joints, self.seconds_now()))
+    def _publish_request(self, received: Received) -> None:
+        """What a controller really sends: sim/commands in ROS time, sim/requests on the machine's steady clock."""
+        joints = received.joints
+        if joints is not None:
+            self._commands.publish(joint_message(self._arm.joints, joints, self.seconds_now()))
+        self._log(received.words, received.time, joints, received.accepted)
+
+    def _log(self, words: str, steady: float, joints: np.ndarray | None = None, accepted: bool = True) -> None:
+        """On sim/requests: the words in frame_id, a servo target as positions, whether it was obeyed as effort."""
+        positions = np.empty(0) if joints is None else joints
+        message = joint_message(self._arm.joints if positions.size else (), positions, steady)
+        message.header.frame_id = words
+        message.effort = [float(accepted)]
+        self._requests.publish(message)
+
+    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name == "fault" and parameter.value:
+                if self._server is None:
+                    return SetParametersResult(successful=False, reason="the box is off: configure the node first")
+                try:
+                    inject(parameter.value, self._box, self._server)
+                except SimulationError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+                self._log(f"FAULT {parameter.value}", time.monotonic())
+        return SetParametersResult(successful=True)
 
     def _reset(self) -> str:
         with self._lock:

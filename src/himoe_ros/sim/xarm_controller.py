@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from ..core.kinematics import KinematicsError, SerialChain, matrix_to_rpy, rotation_vector
 from .xarm_gripper import Gripper
 from .xarm_motion import Move, ServoStream
+from .xarm_plant import Plant
 from .xarm_protocol import Status
 from .xarm_report import Reduced, Report
 from .xarm_spec import XARM7, ArmSpec
@@ -32,18 +32,6 @@ EMERGENCY_STOP, KINEMATIC_ERROR, JOINT_LIMIT, JOINT_SPEED, SERVO_TCP_SPEED = 1, 
 _ALL_JOINTS = 8  # "every joint" where a request names one
 _MAX_COMMANDS = 1024
 _LONGEST_TICK = 0.1  # s; after a pause of the physics the arm must not leap
-
-
-class Plant(Protocol):
-    """The arm behind the controller. Its motors follow the last command."""
-
-    joint_positions: Floats  # (7,) rad
-    joint_velocities: Floats  # (7,) rad/s
-    joint_torques: Floats  # (7,) N m
-    gripper_opening: float  # 0 closed to 1 open
-
-    def command(self, joints: Floats, gripper_opening: float) -> None:
-        """Set the targets: joints (7,), rad, and opening, 0-1."""
 
 
 class Controller:
@@ -83,6 +71,8 @@ class Controller:
         self._plant = plant
         self._now = now
         self._state = STOPPED
+        self._lasting_error = 0  # cannot be cleaned
+        self._stuck: dict[int, float] = {}  # joint 0-6 -> rad
         self._moves: deque[Callable[[Floats], Move]] = deque()
         self._move: Move | None = None
         self._measure()
@@ -97,7 +87,9 @@ class Controller:
             self._measure()
             self._advance(dt)
             self.gripper.advance(self._opening, dt)
-            self._plant.command(self.set_point, self.gripper.opening)
+            target = self.set_point.copy()
+            target[list(self._stuck)] = list(self._stuck.values())
+            self._plant.command(target, self.gripper.opening)
 
     def _measure(self) -> None:
         self.joints = np.array(self._plant.joint_positions, dtype=float)
@@ -154,10 +146,15 @@ class Controller:
     def _all_enabled(self) -> bool:
         return self.enabled == 0x7F
 
-    def trip(self, error: int) -> None:
-        """Stop at once with a controller error, such as 1, the emergency button, or 31, a collision."""
+    def trip(self, error: int, lasting: bool = False) -> None:
+        """Stop at once with a controller error, such as 1, the emergency button, or 31, a collision.
+
+        A lasting error cannot be cleaned before `recover`.
+        """
         with self.lock:
             self.error = error
+            if lasting:
+                self._lasting_error = error
             self._move = None
             self._moves.clear()
             self._state = STOPPED
@@ -165,8 +162,23 @@ class Controller:
                 self.enabled = 0
 
     def clean_error(self) -> None:
-        """Forget the error. The arm stays stopped."""
-        self.error = 0
+        """Forget the error, unless its cause lasts. The arm stays stopped."""
+        self.error = self._lasting_error
+
+    def recover(self) -> None:
+        """End the cause of a lasting error; the error stays until it is cleaned."""
+        with self.lock:
+            self._lasting_error = 0
+
+    def stick(self, joint: int) -> None:
+        """Joint 1-7 stays where it is, whatever it is told."""
+        with self.lock:
+            self._stuck[joint - 1] = float(self.joints[joint - 1])
+
+    def unstick(self) -> None:
+        """Every joint follows again."""
+        with self.lock:
+            self._stuck.clear()
 
     def clean_warning(self) -> None:
         """Forget the warning."""

@@ -5,19 +5,19 @@ The SDK has its ports built in, so boxes side by side need addresses of their ow
 
 from __future__ import annotations
 
-import errno
 import logging
 import selectors
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 
 from ..core.errors import SimulationError
 from .xarm_box import XArmBox
+from .xarm_listening import listen, refuse_hijackers
 from .xarm_protocol import (
     CONTROL_PORT,
     HEARTBEAT,
@@ -87,12 +87,13 @@ class XArmServer:
         self._selector = selectors.DefaultSelector()
         self._listeners: list[socket.socket] = []
         self._closing = False
-        self._refuse_hijackers()
+        self._orders: deque[Callable[[], None]] = deque()
+        self._stalled_until = self._silent_until = self._refusing_until = 0.0  # s, time.monotonic; see xarm_faults
+        self._waiting = False  # requests may stand in inboxes
+        self._spoiled = 0  # reports still to garble
+        refuse_hijackers(address, (control_port, *_REPORTS))
         try:
-            for port in (control_port, *_REPORTS):
-                listener = _listen(address, port)
-                self._listeners.append(listener)
-                self._selector.register(listener, selectors.EVENT_READ, port)
+            self._listen()
         except SimulationError:
             self._close_sockets()
             raise
@@ -120,35 +121,88 @@ class XArmServer:
         self._wake.close()
         self._alarm.close()
 
+    def stall(self, seconds: float) -> None:
+        """Let requests wait for so many s; then they are answered in order."""
+        self._stalled_until = time.monotonic() + seconds
+        self._waiting = True
+        self._order(lambda: None)
+
+    def silence(self, seconds: float) -> None:
+        """Send nothing for so many s; then requests are answered in order."""
+        self._silent_until = time.monotonic() + seconds
+        self._waiting = True
+        self._order(lambda: None)
+
+    def drop(self) -> None:
+        """Close every connection."""
+        self._order(self._drop_all)
+
+    def refuse(self, seconds: float) -> None:
+        """Close every connection and accept none for so many s."""
+        until = time.monotonic() + seconds
+        self._order(lambda: self._refuse_until(until))
+
+    def garble(self, count: int) -> None:
+        """Cut short, or scramble, the next so many reports."""
+        self._spoiled = count
+
+    def _listen(self) -> None:
+        for port in (self._control_port, *_REPORTS):
+            listener = listen(self._address, port)
+            self._listeners.append(listener)
+            self._selector.register(listener, selectors.EVENT_READ, port)
+
     def _close_sockets(self) -> None:
-        for client in list(self._clients):
-            self._drop(client)
+        self._drop_all()
         for listener in self._listeners:
             listener.close()
         self._selector.close()
 
-    def _refuse_hijackers(self) -> None:
-        """The SDK prefers a unix socket named after the port alone, whatever address it was given."""
-        for port in (self._control_port, *_REPORTS):
-            path = Path(f"/tmp/xarmcontroller_uds_{port}")
-            if path.exists() and _answers(path):
-                raise SimulationError(
-                    f"expected the xArm SDK to reach {self._address}:{port}, but it would go to the program that "
-                    f"listens on {path}. End that program, or connect with XArmAPI(address, forbid_uds=True)"
-                )
-
     def _serve(self) -> None:
         while not self._closing:
-            for key, events in self._selector.select(self._time_to_report()):
+            for key, events in self._selector.select(self._time_to_wake()):
                 if isinstance(key.data, _Client):
                     self._attend(key.data, events)
-                elif isinstance(key.fileobj, socket.socket) and key.fileobj is not self._alarm:
+                elif key.fileobj is self._alarm:
+                    self._alarm.recv(4096)
+                elif isinstance(key.fileobj, socket.socket):
                     self._welcome(key.fileobj, key.data)
+            self._obey()
             self._send_reports()
 
-    def _time_to_report(self) -> float | None:
+    def _time_to_wake(self) -> float | None:
         due = [client.due for client in self._clients if client.port in _REPORTS]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        now = time.monotonic()
+        due += [until for until in (self._stalled_until, self._silent_until, self._refusing_until) if until > now]
+        return max(0.0, min(due) - now) if due else None
+
+    def _order(self, order: Callable[[], None]) -> None:
+        """Have the server's own thread do something."""
+        self._orders.append(order)
+        self._wake.send(b"\0")
+
+    def _obey(self) -> None:
+        while self._orders:
+            self._orders.popleft()()
+        if self._waiting and time.monotonic() >= max(self._stalled_until, self._silent_until):
+            self._waiting = False
+            for client in list(self._clients):
+                if client.port == self._control_port and client.inbox:
+                    self._answer(client, b"")
+        if not self._listeners and time.monotonic() >= self._refusing_until:
+            self._listen()
+
+    def _refuse_until(self, time_s: float) -> None:
+        self._refusing_until = time_s
+        self._drop_all()
+        for listener in self._listeners:
+            self._selector.unregister(listener)
+            listener.close()
+        self._listeners.clear()
+
+    def _drop_all(self) -> None:
+        for client in list(self._clients):
+            self._drop(client)
 
     def _welcome(self, listener: socket.socket, port: int) -> None:
         try:
@@ -178,6 +232,9 @@ class XArmServer:
             self._answer(client, data)
 
     def _answer(self, client: _Client, data: bytes) -> None:
+        if time.monotonic() < max(self._stalled_until, self._silent_until):
+            client.inbox += data
+            return
         try:
             requests, client.inbox = split_requests(client.inbox + data)
         except ProtocolError as error:
@@ -197,15 +254,23 @@ class XArmServer:
     def _send_reports(self) -> None:
         now = time.monotonic()
         due = [client for client in self._clients if client.port in _REPORTS and client.due <= now]
-        if not due:
+        if not due or now < self._silent_until:
+            for client in due:
+                client.due = now + _REPORTS[client.port][0]
             return
         report = self._box.report()
         frames = {port: _REPORTS[port][1](report) for port in {client.port for client in due}}
         for client in due:
             period = _REPORTS[client.port][0]
             client.due = max(client.due + period, now)  # after a stall, go on in step instead of catching up
-            client.outbox += frames[client.port]
+            client.outbox += self._spoil(frames[client.port])
             self._flush(client)
+
+    def _spoil(self, frame: bytes) -> bytes:
+        if self._spoiled <= 0:
+            return frame
+        self._spoiled -= 1
+        return frame[: len(frame) // 2] if self._spoiled % 2 else frame[:4] + bytes([0xFF]) * (len(frame) - 4)
 
     def _flush(self, client: _Client) -> None:
         try:
@@ -229,37 +294,3 @@ class XArmServer:
         self._clients.discard(client)
         self._selector.unregister(client.socket)
         client.socket.close()
-
-
-def _listen(address: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((address, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise SimulationError(f"cannot listen on {address}:{port}: {error.strerror}. {_advice(error)}") from error
-    listener.setblocking(False)
-    return listener
-
-
-def _advice(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "Another box or controller runs there: end it, or give this one an address of its own, such as 127.0.0.3"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            "Only root may: allow it once with `sudo sysctl net.ipv4.ip_unprivileged_port_start=502`, or choose "
-            "control_port above 1023 and set XCONF.SocketConf.TCP_CONTROL_PORT of the SDK to it"
-        )
-    return "Choose an address of this machine, such as 127.0.0.2"
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except OSError:  # a leftover file; the SDK, too, then falls back to TCP
-            return False
-    return True

@@ -1,0 +1,117 @@
+"""What the simulated box received, and the invariants of the fault table that must hold of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from sensor_msgs.msg import JointState
+
+from himoe_ros.core.embodiment import load_embodiment
+from himoe_ros.core.safety import load_safety
+from himoe_ros.nodes.conversions import seconds
+from himoe_ros.resources import config
+
+ARM = load_embodiment("xarm7", config("embodiments")).arms[0]
+PERIOD = 1.0 / load_safety(config("safety.yaml")).control_rate_hz
+ROUNDING = 2e-6  # rad, of float32 on the wire
+ARMING = "MOTION_ENABLE 8 1"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One request that the box received, or a fault that was injected, on the machine's steady clock.
+
+    Attributes:
+        time: s.
+        words: such as `SERVO_JOINT`, `SET_STATE 4`, `FAULT estop`.
+        joints: (7,) rad of a servo command, else None.
+        accepted: whether the box obeyed.
+    """
+
+    time: float
+    words: str
+    joints: np.ndarray | None
+    accepted: bool
+
+
+@dataclass
+class BoxLog:
+    """Everything the box received, in order, and what must hold of it."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+    def add(self, message: JointState) -> None:
+        joints = np.array(message.position) if len(message.position) else None
+        self.entries.append(
+            Entry(seconds(message.header.stamp), message.header.frame_id, joints, bool(message.effort[0]))
+        )
+
+    def commands(self, since: float = 0.0) -> list[Entry]:
+        """Servo commands received after `since`."""
+        return [e for e in self.entries if e.joints is not None and e.time > since]
+
+    def last(self, words: str) -> Entry | None:
+        return next((e for e in reversed(self.entries) if e.words == words), None)
+
+    def travelled(self, since: float) -> float:
+        """rad, the longest way any joint was sent after `since`."""
+        targets = np.array([e.joints for e in self.commands(since)])
+        return float(np.abs(np.diff(targets, axis=0)).sum(axis=0).max()) if len(targets) > 1 else 0.0
+
+    def check_limits(self) -> None:
+        """I1: every command is finite and within the embodiment's limits."""
+        for e in self.commands():
+            assert np.isfinite(e.joints).all(), e
+            assert (e.joints >= ARM.bounds.lower - ROUNDING).all() and (
+                e.joints <= ARM.bounds.upper + ROUNDING
+            ).all(), e
+
+    def check_steps(self) -> None:
+        """I2: no step beyond v_max dt, and over no window of time more than v_max allows plus one period."""
+        for stretch in self._stretches():
+            times = np.array([e.time for e in stretch])
+            places = np.array([e.joints for e in stretch]).reshape(-1, 7)
+            steps = np.abs(np.diff(places, axis=0)).max(axis=1, initial=0.0)
+            worst = int(np.argmax(steps)) if len(steps) else 0
+            assert steps.max(initial=0.0) <= ARM.max_velocity * PERIOD + ROUNDING, (
+                f"a step of {steps[worst]:.4f} rad, {times[worst + 1] - times[worst]:.4f} s after the one before"
+            )
+            for width in (2, 5, 10, 20, 50):
+                ways = np.abs(places[width:] - places[:-width]).max(axis=1, initial=0.0)
+                allowed = ARM.max_velocity * (times[width:] - times[:-width] + PERIOD) + ROUNDING
+                assert (ways <= allowed).all(), f"{(ways - allowed).max():.4f} rad too far within {width} commands"
+
+    def check_rate(self) -> None:
+        """No burst: in 100 ms no more commands than periods, and a few for jitter; a repeated one counts once."""
+        for stretch in self._stretches():
+            times = [a.time for a, b in pairwise(stretch) if not np.array_equal(a.joints, b.joints)]
+            most = round(0.1 / PERIOD) + 3
+            spans = [later - first for first, later in zip(times, times[most:], strict=False)]
+            assert min(spans, default=1.0) > 0.1, f"{most + 1} commands within {1e3 * min(spans):.0f} ms"
+
+    def check_rest(self, since: float, until: float) -> None:
+        """I3: between a stop and the next arming nothing moves: no servo command, and none of another kind.
+
+        A command may be on its way when the stop happens; the box refuses it, and it is one at most.
+        """
+        moves = [e for e in self.entries if since < e.time < until and _moves(e)]
+        assert not [e for e in moves if e.accepted], moves
+        assert len(moves) <= 1 and all(e.time < since + 2 * PERIOD for e in moves), moves
+
+    def _stretches(self) -> Iterator[list[Entry]]:
+        """Commands between one arming and the next."""
+        stretch: list[Entry] = []
+        for e in self.entries:
+            if e.words == ARMING:
+                yield stretch
+                stretch = []
+            elif e.joints is not None:
+                stretch.append(e)
+        yield stretch
+
+
+def _moves(entry: Entry) -> bool:
+    return entry.words.split(" ")[0].split("_")[0] in ("SERVO", "MOVE")

@@ -1,0 +1,71 @@
+"""A scripted stand-in for a policy: plans with real motion."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from graph import Watcher
+from trajectory_msgs.msg import JointTrajectory
+
+from himoe_ros.core import chunk_source
+from himoe_ros.core.embodiment import load_embodiment
+from himoe_ros.core.fingerprint import fingerprint
+from himoe_ros.core.observation import ActionChunk
+from himoe_ros.nodes.conversions import chunk_message, source_message
+from himoe_ros.nodes.managed import COMMAND, LATCHED
+from himoe_ros.resources import config
+
+XARM7 = load_embodiment("xarm7", config("embodiments"))
+SPACE = XARM7.action_space("joints")
+
+
+class ChunkSource:
+    """Publishes plans of one second twice a second: a sway of every joint about a place, the gripper too."""
+
+    def __init__(self, watching: Watcher) -> None:
+        self._node = watching.node
+        self._publisher = self._node.create_publisher(JointTrajectory, "action_chunk", COMMAND)
+        self._about = self._node.create_publisher(DiagnosticStatus, "chunk_source", LATCHED)
+        self.about = chunk_source.ChunkSource(fingerprint(XARM7), SPACE.name, "a sway", "", {})
+        self._node.create_timer(0.5, self._tell)
+        self._running = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._begin = 0.0
+        self.sway = 0.2  # rad
+        self.place = np.zeros(7)  # rad
+
+    def start(self, place: np.ndarray) -> None:
+        """Sway about (7,) rad, from rest."""
+        self.stop()
+        self.place, self._begin = np.asarray(place), self.now()
+        self._running.set()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._running.clear()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def now(self) -> float:
+        return self._node.get_clock().now().nanoseconds * 1e-9
+
+    def send(self) -> None:
+        """One plan from now on."""
+        stamp, times = self.now(), np.arange(1, 11) / 10
+        share = np.sin(np.pi * (stamp + times - self._begin) / 2)  # 4 s a sway
+        joints = self.place + self.sway * share[:, None]
+        values = np.column_stack([joints, 0.5 + 0.4 * share])
+        self._publisher.publish(chunk_message(ActionChunk(stamp, SPACE.names, values, times)))
+
+    def _tell(self) -> None:
+        self._about.publish(source_message("sway", self.about))
+
+    def _run(self) -> None:
+        while self._running.is_set():
+            self.send()
+            time.sleep(0.5)
