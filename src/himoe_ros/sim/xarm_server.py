@@ -40,6 +40,7 @@ from .xarm_report import (
 _log = logging.getLogger(__name__)
 
 _UNREAD_BYTES = 65536  # a client that leaves this much unread is dropped
+_OBEYED_WITHIN_S = 1.0  # unless the server is being closed
 _REPORTS: dict[int, tuple[float, Callable[[Report], bytes]]] = {  # port -> period, s, and encoder
     NORMAL_PORT: (0.2, encode_normal),
     RICH_PORT: (0.2, encode_rich),
@@ -87,7 +88,7 @@ class XArmServer:
         self._selector = selectors.DefaultSelector()
         self._listeners: list[socket.socket] = []
         self._closing = False
-        self._orders: deque[Callable[[], None]] = deque()
+        self._orders: deque[tuple[Callable[[], None], threading.Event]] = deque()
         self._stalled_until = self._silent_until = self._refusing_until = 0.0  # s, time.monotonic; see xarm_faults
         self._waiting = False  # requests may stand in inboxes
         self._spoiled = 0  # reports still to garble
@@ -177,13 +178,17 @@ class XArmServer:
         return max(0.0, min(due) - now) if due else None
 
     def _order(self, order: Callable[[], None]) -> None:
-        """Have the server's own thread do something."""
-        self._orders.append(order)
+        """Have the server's own thread do something, and wait until it has: no request is answered in between."""
+        obeyed = threading.Event()
+        self._orders.append((order, obeyed))
         self._wake.send(b"\0")
+        obeyed.wait(_OBEYED_WITHIN_S)
 
     def _obey(self) -> None:
         while self._orders:
-            self._orders.popleft()()
+            order, obeyed = self._orders.popleft()
+            order()
+            obeyed.set()
         if self._waiting and time.monotonic() >= max(self._stalled_until, self._silent_until):
             self._waiting = False
             for client in list(self._clients):
