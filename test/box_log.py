@@ -17,6 +17,8 @@ from himoe_ros.resources import config
 ARM = load_embodiment("xarm7", config("embodiments")).arms[0]
 PERIOD = 1.0 / load_safety(config("safety.yaml")).control_rate_hz
 ROUNDING = 2e-6  # rad, of float32 on the wire
+TICK_JITTER = 5e-4  # rad in a tick, of ticks that are not equally long
+STILL = 1e-5  # rad between two commands; a tick at the slowest speed that matters is larger
 ARMING = "MOTION_ENABLE 8 1"
 
 
@@ -60,6 +62,17 @@ class BoxLog:
         """rad, the longest way any joint was sent after `since`."""
         targets = np.array([e.joints for e in self.commands(since)])
         return float(np.abs(np.diff(targets, axis=0)).sum(axis=0).max()) if len(targets) > 1 else 0.0
+
+    def moved_last(self) -> float:
+        """s, the last command that was not the same place as the one before."""
+        moves = [b.time for a, b in pairwise(self.commands()) if np.abs(a.joints - b.joints).max() > STILL]
+        return moves[-1] if moves else 0.0
+
+    def check_slowing(self, since: float) -> None:
+        """No joint gets faster."""
+        places = np.array([e.joints for e in self.commands(since)])
+        steps = np.abs(np.diff(places, axis=0))
+        assert (steps <= 1.2 * steps[0] + TICK_JITTER).all(), f"{(steps - 1.2 * steps[0]).max():.5f} rad faster"
 
     def check_limits(self) -> None:
         """I1: every command is finite and within the embodiment's limits."""

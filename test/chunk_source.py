@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -34,6 +35,8 @@ class ChunkSource:
         self._running = threading.Event()
         self._thread: threading.Thread | None = None
         self._begin = 0.0
+        self.now = lambda: self._node.get_clock().now().nanoseconds * 1e-9  # s, of the stamps
+        self.change: Callable[[JointTrajectory], JointTrajectory] = lambda message: message  # before it is sent
         self.sway = 0.2  # rad
         self.place = np.zeros(7)  # rad
 
@@ -51,16 +54,19 @@ class ChunkSource:
             self._thread.join()
             self._thread = None
 
-    def now(self) -> float:
-        return self._node.get_clock().now().nanoseconds * 1e-9
-
     def send(self) -> None:
         """One plan from now on."""
+        self._publisher.publish(self.change(self.plan()))
+
+    def plan(self) -> JointTrajectory:
         stamp, times = self.now(), np.arange(1, 11) / 10
         share = np.sin(np.pi * (stamp + times - self._begin) / 2)  # 4 s a sway
         joints = self.place + self.sway * share[:, None]
         values = np.column_stack([joints, 0.5 + 0.4 * share])
-        self._publisher.publish(chunk_message(ActionChunk(stamp, SPACE.names, values, times)))
+        return chunk_message(ActionChunk(stamp, SPACE.names, values, times))
+
+    def publish(self, message: JointTrajectory) -> None:
+        self._publisher.publish(message)
 
     def _tell(self) -> None:
         self._about.publish(source_message("sway", self.about))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from fault_graph import fault_graph
 
@@ -30,5 +32,6 @@ def graph(running):
     running.run()
     yield running
     running.source.stop()
+    time.sleep(0.05)
     assert running.watching.call("controller/disarm").success
     running.check_always()

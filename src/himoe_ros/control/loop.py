@@ -119,6 +119,11 @@ class ControlLoop:
         if self._clock.trouble:
             raise GuardError(f"chunk refused: {self._clock.trouble}")
         chunk = check_chunk(chunk, self._space)
+        if now - chunk.stamp > self._safety.chunk_timeout_s:
+            raise GuardError(
+                f"chunk refused: its observation is {now - chunk.stamp:.2f} s old, "
+                f"allowed {self._safety.chunk_timeout_s:g} s"
+            )
         check_first_step(chunk, self._space, self._motion.slots(), self._first_step(), now)
         return chunk
 

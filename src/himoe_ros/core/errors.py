@@ -23,6 +23,10 @@ class GuardError(HimoeError):
     """An action must not reach a robot."""
 
 
+class InferenceError(HimoeError):
+    """A model could not answer, as when memory runs out."""
+
+
 class DriverError(HimoeError):
     """The robot cannot be reached or refuses a command."""
 

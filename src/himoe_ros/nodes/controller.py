@@ -30,7 +30,6 @@ from ..core.safety import load_safety
 from ..resources import config
 from .conversions import joint_message, message_chunk, message_source, pose_message, status_message
 from .managed import COMMAND, LATCHED, RECORD, ManagedNode, run
-from .worker import Worker
 
 if TYPE_CHECKING:
     from ..control.collision import CollisionGuard
@@ -55,7 +54,7 @@ class Controller(ManagedNode):
     def __init__(self) -> None:
         super().__init__("controller")
         self._lock = threading.Lock()
-        self._worker = Worker("control loop")
+        self._worker = self.worker("control loop")
         self._driver: Driver | None = None
         self._loop: ControlLoop | None = None
         self._counts = {"chunks": 0, "refused": 0, "commands": 0}

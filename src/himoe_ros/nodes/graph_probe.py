@@ -19,7 +19,6 @@ from std_srvs.srv import Trigger
 from ..core.errors import HimoeError
 from .conversions import seconds
 from .managed import LATCHED, RECORD, ManagedNode, run
-from .worker import Worker
 
 READY_WITHIN_S = 60.0
 SETTLE_S = 2.5  # every node has told its counts once more by then
@@ -30,7 +29,7 @@ class GraphProbe(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("graph_probe")
-        self._worker = Worker("probe")
+        self._worker = self.worker("probe")
         self._collecting = False
         self._seconds = self.parameter("seconds", 60.0)
         self._json = self.parameter("json", "")

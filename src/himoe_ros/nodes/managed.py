@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 
 from ..core.errors import ConfigError, HimoeError
 from .conversions import status_message
+from .worker import Worker
 
 T = TypeVar("T")
 PROBLEMS = 5  # different ones that one diagnostic tells at most
@@ -56,6 +57,10 @@ class ManagedNode(LifecycleNode):
     def status(self) -> dict[str, object]:
         """Figures for the diagnostics."""
         return {}
+
+    def worker(self, name: str) -> Worker:
+        """A thread of this node; an error that it does not catch ends the process."""
+        return Worker(name, self._end_after)
 
     def parameter(self, name: str, default: T) -> T:
         """Declare a parameter of the default's type and read it."""
@@ -114,6 +119,10 @@ class ManagedNode(LifecycleNode):
         self.end()
         self.teardown()
         return TransitionCallbackReturn.SUCCESS
+
+    def _end_after(self, failure: str) -> None:
+        self.get_logger().fatal(failure)
+        self.exit_code = 1
 
     def _step(self, action: Callable[[], None]) -> TransitionCallbackReturn:
         try:

@@ -26,7 +26,6 @@ from ..policy.policy import Policy
 from ..resources import config, is_preset
 from .conversions import chunk_message, image_array, pose_array, seconds, source_message, unified_message
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
-from .worker import Worker
 
 
 class PolicyNode(ManagedNode):
@@ -35,7 +34,7 @@ class PolicyNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("policy")
         self._lock = threading.Lock()
-        self._worker = Worker("policy")
+        self._worker = self.worker("policy")
         self._policy: Policy | None = None
         self._instruction = ""
         self._embodiment_name = self.require("embodiment", "the name of a file in config/embodiments")

@@ -23,7 +23,6 @@ from ..sim.xarm_protocol import CONTROL_PORT
 from ..sim.xarm_server import XArmServer
 from .conversions import joint_message
 from .managed import RECORD, ManagedNode, run
-from .worker import Worker
 
 TICK_S = 0.004  # the real box interpolates at 250 Hz
 PUBLISH_EVERY = 5  # ticks between messages on sim/state: 50 Hz
@@ -35,7 +34,7 @@ class SimRobot(ManagedNode):
     def __init__(self) -> None:
         super().__init__("sim_robot")
         self._lock = threading.Lock()
-        self._worker = Worker("physics")
+        self._worker = self.worker("physics")
         self._server: XArmServer | None = None
         self._late: deque[float] = deque(maxlen=1000)
         self._address = self.parameter("address", "127.0.0.2")

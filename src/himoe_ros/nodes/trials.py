@@ -25,7 +25,6 @@ from ..trials.results import TrialResult, save, table
 from ..trials.video import VideoWriter, compose
 from .conversions import image_array, seconds
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
-from .worker import Worker
 
 HOME_WITHIN_S = 20.0
 ARM_WITHIN_S = 10.0
@@ -39,7 +38,7 @@ class Trials(ManagedNode):
     def __init__(self) -> None:
         super().__init__("trials")
         self._lock = threading.Lock()
-        self._worker = Worker("trials")
+        self._worker = self.worker("trials")
         self._embodiment = load_embodiment(
             self.require("embodiment", "the name of a file in config/embodiments"), config("embodiments")
         )

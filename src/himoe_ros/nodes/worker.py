@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 
 
 class Worker:
     """Runs one function while `running` is true; the function looks at it and returns soon after it is not."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, failed: Callable[[str], None]) -> None:
+        """
+        Args:
+            name: of the thread.
+            failed: is told, on that thread, the traceback of what the function did not catch.
+        """
         self._name = name
+        self._failed = failed
         self._go_on = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -20,8 +27,14 @@ class Worker:
         return self._go_on.is_set()
 
     def start(self, target: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                target()
+            except Exception:  # a thread that ends unnoticed would leave a node that only seems alive
+                self._failed(traceback.format_exc())
+
         self._go_on.set()
-        self._thread = threading.Thread(target=target, name=self._name, daemon=True)
+        self._thread = threading.Thread(target=run, name=self._name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

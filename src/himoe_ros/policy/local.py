@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..core.embodiment import ActionSpace, Embodiment
-from ..core.errors import ConfigError, ObservationError
+from ..core.errors import ConfigError, InferenceError, ObservationError
 from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.unified import encode_state
 from ..model.config import load_model_config
@@ -59,9 +59,19 @@ class LocalPolicy:
         )
         check_values(inputs, config)
         noise = torch.randn(1, config.chunk_steps, config.action_dim, generator=self._noise)
-        actions = self._model.sample_actions(inputs, noise)[0].numpy()
+        actions = self._sample(inputs, noise)[0].numpy()
         targets = robot_targets(self.space, actions, state, self._statistics.action)
         return action_chunk(self.space, targets, observation.stamp)
+
+    def _sample(self, inputs: ModelInputs, noise: torch.Tensor) -> torch.Tensor:
+        try:
+            return self._model.sample_actions(inputs, noise)
+        except (RuntimeError, MemoryError) as error:  # torch tells of lost memory and devices so
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InferenceError(
+                f"expected a plan from {self.description}, its inference failed ({reason}); "
+                "free memory or choose a smaller policy"
+            ) from error
 
     def warm_up(self) -> None:
         """See Policy.warm_up."""

@@ -20,7 +20,12 @@ class Policy(Protocol):
         """One line for people: which weights these are."""
 
     def act(self, observation: Observation) -> ActionChunk:
-        """Plan from this observation; raises ObservationError where it is not what the policy was made for."""
+        """Plan from this observation.
+
+        Raises:
+            ObservationError: it is not what the policy was made for.
+            InferenceError: the model could not answer; the next try may succeed.
+        """
 
     def warm_up(self) -> None:
         """Run once on made-up input, so that the first real answer is as fast as the others."""
