@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from box_log import BoxLog
 from chunk_source import ChunkSource
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -118,11 +117,11 @@ class FaultGraph:
         self.watching.wait(lambda: len(self.joints) > begin + 10, 30.0)
 
     def run(self) -> None:
-        """Arm where the robot is, and sway until it moves."""
+        """Arm where the robot is, and sway about home until it moves."""
         begin = time.monotonic()
         self.watching.wait(lambda: self.arm().success, 20.0)
         self.ready()
-        self.source.start(np.array(self.joints[-1].position[:7]))
+        self.source.start(ARM.bounds.rest)
         self.watching.wait(lambda: self.log.travelled(begin) > 0.05, 10.0)
 
     def arm(self):
@@ -188,7 +187,7 @@ class FaultGraph:
 
     def planned_until(self) -> float:
         """When the last step of the plans sent so far is due, s of the steady clock."""
-        return max(plan_end(message) for _, message in self.chunks[-3:])
+        return max(plan_end(message) for _, message in self.chunks[-3:] if message.points)
 
     def told(self, words: str, since: float, within: float) -> float:
         """I4: wait for a diagnostic of the controller that came after `since` with these words; s it took."""

@@ -1,4 +1,4 @@
-"""The running graph with a policy that plans from cameras and joint states, which the test plays so that they can fail."""
+"""The running graph with a policy; its cameras and joint states are played by the test, so that they can fail."""
 
 from __future__ import annotations
 

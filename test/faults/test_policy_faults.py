@@ -79,7 +79,7 @@ def test_18_a_partition_of_five_seconds_holds_and_ends_without_a_burst(graph, re
     armed = graph.log.last(ARMING).time
     graph.watching.wait(lambda: graph.log.travelled(armed) > 0.02, 5.0)
     graph.log.check_rate()
-    record_property("row 18", f"at rest {1e3 * late:+.0f} ms from the last step; back: no command until armed, no burst")
+    record_property("row 18", f"at rest {1e3 * late:+.0f} ms from the last step; back: no command until armed")
 
 
 def parameter(graph: PolicyGraph, name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -59,22 +60,23 @@ def shuffled(message: JointTrajectory, order: np.ndarray) -> JointTrajectory:
 def test_05_permuted_names_give_bit_identical_commands(graph, record_property):
     """Protected by check_chunk, which finds columns by name."""
     place = rest(graph)
-    rng = np.random.default_rng(0)
+    begin, rng = time.monotonic(), np.random.default_rng(0)
     constant = np.tile(place, (10, 1)) + np.linspace(0.0, 0.06, 7)
 
     def send(order: np.ndarray) -> None:
         graph.source.publish(shuffled(plan(graph.source.now(), constant, np.arange(1, 11) / 10), order))
         time.sleep(0.02)
 
-    for _ in range(60):
+    def arrived() -> bool:
         send(np.arange(8))
-    graph.sentinel()
-    arrived = time.monotonic()
-    reference = graph.log.commands()[-1].joints
+        return all(np.array_equal(a.joints, b.joints) for a, b in pairwise(graph.log.commands()[-50:]))
+
+    graph.watching.wait(lambda: arrived() and graph.log.travelled(begin) > 0.05, 10.0)
+    after, reference = graph.sentinel(), graph.log.commands()[-1].joints
     for _ in range(SHUFFLES):
         send(rng.permutation(8))
     graph.sentinel()
-    commands = graph.log.commands(arrived)
+    commands = graph.log.commands(after)
     assert graph.mode() == "running"
     assert len(commands) > SHUFFLES
     assert all(np.array_equal(command.joints, reference) for command in commands)

@@ -52,10 +52,10 @@ def test_a_missing_view_or_instruction_is_refused():
         policy.act(seen)
 
 
-def policy_folder(folder, embodiment, space) -> None:
+def policy_folder(folder, embodiment, space, dtype=torch.float32) -> None:
     """The untrained small policy as a folder."""
     models = config("models")
-    save_model(HiMoEVLA(load_model_config("himoe_small", models)).initialise(0), folder)
+    save_model(HiMoEVLA(load_model_config("himoe_small", models)).initialise(0).to(dtype), folder)
     shutil.copy(models / "himoe_small.tokenizer.json", folder / "tokenizer.json")
     statistics_from_limits(embodiment, space).save(folder / "stats.json")
 
@@ -72,12 +72,12 @@ def test_a_policy_folder_acts_as_the_model_it_was_saved_from(tmp_path):
         load_policy(tmp_path / "policy", embodiment, embodiment.action_space("joints"))
 
 
-def test_bf16_plans_nearly_the_same():
+def test_bf16_plans_nearly_the_same(tmp_path):
     embodiment = load_embodiment("xarm7", config("embodiments"))
     space = embodiment.action_space("end_effector")
     full = untrained_policy("himoe_small", config("models"), embodiment, space)
-    half = untrained_policy("himoe_small", config("models"), embodiment, space)
-    half._model.to(torch.bfloat16)
+    policy_folder(tmp_path / "half", embodiment, space, torch.bfloat16)
+    half = load_policy(tmp_path / "half", embodiment, space)
     wanted, rounded = full.act(observe(embodiment)).values, half.act(observe(embodiment)).values
     assert np.isfinite(rounded).all()
     assert np.abs(rounded - wanted).mean() < 0.1 * np.abs(wanted).std()

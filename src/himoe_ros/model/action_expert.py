@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import HiMoEConfig, LayerKind
-from .layers import RMSNorm, attend, project, rope, rotate
+from .layers import RMSNorm, attend, rope, rotate
 from .moe import ActionSpaceMoE, AdaMoE, Chosen, DenseMLP, HeterogeneityBalancingMoE, Routing
 
 
@@ -97,10 +97,10 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, memory: Suffix | Actions, layer: int) -> Tensor:
         kv = self.kv_heads
-        qkv = project(x_BTD, self.qkv_proj.weight).unflatten(-1, (-1, self.head_dim))
+        qkv = self.qkv_proj(x_BTD).unflatten(-1, (-1, self.head_dim))
         qk = rotate(qkv[:, :, :-kv], *memory.rope)
         k, v = memory.add(layer, qk[:, :, -kv:].transpose(1, 2), qkv[:, :, -kv:].transpose(1, 2))
-        return project(attend(qk[:, :, :-kv], k, v, memory.mask), self.o_proj.weight)
+        return self.o_proj(attend(qk[:, :, :-kv], k, v, memory.mask))
 
 
 class ExpertLayer(nn.Module):
@@ -150,8 +150,8 @@ class ActionExpert(nn.Module):
         """The action-space experts' choice, layer by layer: made once for all tokens and flow steps."""
         return {i: layer.mlp.route(mask_BA) for i, layer in enumerate(self.layers) if layer.kind is LayerKind.AS}
 
-    def choose(self, spaces: Mapping[int, Routing]) -> dict[int, Chosen]:
-        """The chosen experts' weights, gathered for all flow steps."""
+    def choose(self, spaces: Mapping[int, Routing]) -> dict[int, Routing | Chosen]:
+        """What all flow steps need of the chosen experts."""
         return {i: self.layers[i].mlp.choose(routing) for i, routing in spaces.items()}
 
     def forward(

@@ -15,8 +15,8 @@ from .action_expert import ActionExpert, Context, Suffix
 from .config import HiMoEConfig
 from .flow import flow_times, integrate, time_embedding
 from .inputs import ModelInputs, check_inputs
-from .layers import LARGE
 from .moe import Experts
+from .packed import pack_linears
 from .prefix import Prefix
 
 
@@ -136,14 +136,14 @@ class HiMoEVLA(nn.Module):
         return self.velocity(hidden[:, 1:], inputs.space), routing
 
     def arrange(self) -> HiMoEVLA:
-        """Put small weights into memory as a CPU multiplies few tokens fastest; their values stay.
+        """Lay the weights out as the CPU multiplies them fastest; on a GPU they stay.
 
-        For a loaded model that will only be evaluated.
+        For a loaded model that will only be evaluated: it can be neither trained nor saved afterwards.
         """
-        for module in self.modules():
-            if isinstance(module, nn.Linear) and module.weight.dim() == 2 and module.weight.numel() < LARGE:
-                module.weight.data = module.weight.data.mT.contiguous().mT
-            elif isinstance(module, Experts):
+        pack_linears(self.prefix)
+        pack_linears(self.expert)
+        for module in list(self.modules()):
+            if isinstance(module, Experts):
                 module.arrange()
         return self
 

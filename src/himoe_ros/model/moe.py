@@ -6,14 +6,17 @@ A slots of the data mask.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import AdaConfig, MoEConfig
-from .layers import gated, left, project
+from .layers import gated
+from .packed import PackedLinear, packs
 
 SMALL = 1 << 21  # elements of a stacked weight below which all experts run on all tokens
 ROUTER_STD = 0.006  # of a router that begins nearly indifferent (AdaMoE, released default)
@@ -29,7 +32,7 @@ class DenseMLP(nn.Module):
         self.silu = silu
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return project(gated(project(x_BTD, self.gate_up_proj.weight), self.silu), self.down_proj.weight)
+        return self.down_proj(gated(self.gate_up_proj(x_BTD), self.silu))
 
 
 @dataclass(frozen=True)
@@ -56,20 +59,27 @@ class Experts(nn.Module):
         self.silu = silu
         self.gate_up_proj = nn.Parameter(torch.empty(e, 2 * f, width))
         self.down_proj = nn.Parameter(torch.empty(e, width, f))
+        self.packed: nn.ModuleList | None = None  # by `arrange`: for each expert its two maps
+        self.together: nn.ModuleList | None = None  # by `arrange`: the two maps of all small experts side by side
 
     def forward(self, x_BTD: Tensor, routing: Routing) -> Tensor:
         """Sum over the chosen experts of weight * expert(x)."""
         x_ND = x_BTD.flatten(0, 1)
         chosen, weight = routing.chosen.flatten(0, 1), routing.weight.flatten(0, 1).to(x_BTD.dtype)
-        out = self._all(x_ND, chosen, weight) if self._small else self._grouped(x_ND, chosen, weight)
-        return out.view_as(x_BTD)
+        run = self._one_by_one if self.packed is not None else self._all if self._small else self._grouped
+        return run(x_ND, chosen, weight).view_as(x_BTD)
 
     def arrange(self) -> None:
-        """Put small weights into memory as `_all` multiplies them fastest; their values stay."""
+        """Pack the weights for a CPU; see HiMoEVLA.arrange."""
+        if not packs(self.gate_up_proj):
+            return
         if self._small:
-            inputs_first = self.gate_up_proj.data.flatten(0, 1).mT.contiguous().mT
-            self.gate_up_proj.data = inputs_first.unflatten(0, (len(self.gate_up_proj), -1))
-            self.down_proj.data = self.down_proj.data.mT.contiguous().mT
+            self.together = nn.ModuleList(map(PackedLinear, self._side_by_side()))
+            return
+        pairs = zip(self.gate_up_proj, self.down_proj, strict=True)
+        self.packed = nn.ModuleList(nn.ModuleList(map(PackedLinear, pair)) for pair in pairs)
+        for name in ("gate_up_proj", "down_proj"):  # a second copy would double the memory
+            setattr(self, name, nn.Parameter(getattr(self, name).to("meta"), requires_grad=False))
 
     @property
     def _small(self) -> bool:
@@ -79,9 +89,13 @@ class Experts(nn.Module):
         """Run every expert on every token: fewest operations, for experts that fit a cache."""
         experts = len(self.gate_up_proj)
         weight_NE = weight_NK.new_zeros(len(x_ND), experts).scatter(-1, chosen_NK, weight_NK)
-        gate_up_NEF = F.linear(x_ND, self.gate_up_proj.flatten(0, 1)).unflatten(-1, (experts, -1))
-        hidden_NEF = gated(gate_up_NEF, self.silu) * weight_NE.unsqueeze(-1)
-        return hidden_NEF.flatten(1) @ self.down_proj.mT.flatten(0, 1)
+        gate_up, down = self.together or (partial(F.linear, weight=w) for w in self._side_by_side())
+        gate_up_NEF = gate_up(x_ND).unflatten(-1, (experts, -1))
+        return down((gated(gate_up_NEF, self.silu) * weight_NE.unsqueeze(-1)).flatten(1))
+
+    def _side_by_side(self) -> tuple[Tensor, Tensor]:
+        """(2 E F, D) and (D, E F): all experts as one dense MLP."""
+        return self.gate_up_proj.flatten(0, 1), self.down_proj.transpose(0, 1).flatten(1)
 
     def _grouped(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
         """Sort the (token, expert) pairs by expert and run each expert on its own: only chosen weights are read,
@@ -94,12 +108,22 @@ class Experts(nn.Module):
         hidden_PF = hidden_PF * weight_NK.flatten()[order].unsqueeze(-1)
         return torch.zeros_like(x_ND).index_add(0, token, _by_expert(hidden_PF, self.down_proj, ends))
 
+    def _one_by_one(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
+        """As `_grouped`, with packed weights: on a CPU a loop waits for nothing."""
+        order = chosen_NK.flatten().argsort(stable=True)
+        token = order // chosen_NK.shape[1]
+        counts = chosen_NK.flatten().bincount(minlength=len(self.packed)).tolist()
+        heard = [
+            down(gated(gate_up(part), self.silu))
+            for part, (gate_up, down) in zip(x_ND[token].split(counts), self.packed, strict=True)
+            if len(part)
+        ]
+        weighted_PD = torch.cat(heard) * weight_NK.flatten()[order].unsqueeze(-1)
+        return torch.zeros_like(x_ND).index_add(0, token, weighted_PD)
+
 
 def _by_expert(x_PI: Tensor, weight_EOI: Tensor, ends: Tensor) -> Tensor:
     """(P, O): rows of expert e end at ends[e], and are multiplied with its weight."""
-    if weight_EOI.dtype is not torch.float32 and left(weight_EOI, 1):
-        x_PI = x_PI.flatten().view(x_PI.shape)  # rows one after another, which contiguous() misses for a single one
-        return F.grouped_mm(weight_EOI, x_PI.mT, offs=ends).mT
     return F.grouped_mm(x_PI, weight_EOI.mT, offs=ends)
 
 
@@ -129,13 +153,20 @@ class Chosen:
 
     Attributes:
         probability: (B, 1, E), the router's softmax.
-        gate_up: (B, 2 k F, D).
-        down: (B, D, k F).
+        gate_up: (B, T, D) -> (B, T, 2 k F).
+        down: (B, T, k F) -> (B, T, D).
     """
 
     probability: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Callable[[Tensor], Tensor]
+    down: Callable[[Tensor], Tensor]
+
+
+def _own_linear(weight_BOI: Tensor) -> Callable[[Tensor], Tensor]:
+    """(B, T, I) -> (B, T, O), each sample with its own weight."""
+    if len(weight_BOI) == 1 and packs(weight_BOI):
+        return PackedLinear(weight_BOI[0])
+    return lambda x_BTI: torch.bmm(x_BTI, weight_BOI.mT)
 
 
 class ActionSpaceMoE(nn.Module):
@@ -150,21 +181,24 @@ class ActionSpaceMoE(nn.Module):
         """The choice for all tokens of a sample, (B, 1, ...); it holds for every layer input and flow step."""
         return self.gate(mask_BA.unsqueeze(1))
 
-    def choose(self, space: Routing) -> Chosen:
-        """Gather the chosen experts' weights, for many forward passes with one routing."""
+    def choose(self, space: Routing) -> Routing | Chosen:
+        """Gather the chosen experts' weights, for many forward passes with one routing; packed ones stay apart."""
+        if self.experts.packed is not None:
+            return space
         chosen, weight = space.chosen[:, 0], space.weight[:, 0]
         gate_up_BKFD = self.experts.gate_up_proj[chosen]
         down_BKDF = self.experts.down_proj[chosen] * weight[..., None, None].to(gate_up_BKFD.dtype)
         # The k experts side by side are one wider MLP: all gates, then all ups.
         gate_up = gate_up_BKFD.unflatten(2, (2, -1)).transpose(1, 2).flatten(1, 3)
-        return Chosen(space.probability, gate_up, down_BKDF.transpose(1, 2).flatten(2, 3))
+        down = down_BKDF.transpose(1, 2).flatten(2, 3)
+        return Chosen(space.probability, _own_linear(gate_up), _own_linear(down))
 
     def forward(self, x_BTD: Tensor, space: Routing | Chosen) -> tuple[Tensor, Tensor]:
         """Returns the output (B, T, D) and the routing probabilities (B, T, E); `space` is from `route` or `choose`."""
         tokens = x_BTD.shape[1]
         probability = space.probability.expand(-1, tokens, -1)
         if isinstance(space, Chosen):
-            return project(gated(project(x_BTD, space.gate_up), self.experts.silu), space.down), probability
+            return space.down(gated(space.gate_up(x_BTD), self.experts.silu)), probability
         spread = Routing(probability, *(t.expand(-1, tokens, -1) for t in (space.chosen, space.weight)))
         return self.experts(x_BTD, spread), probability
 

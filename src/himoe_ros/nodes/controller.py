@@ -75,7 +75,7 @@ class Controller(ManagedNode):
         self._told_at = self._read_at = self._chunk_at = -math.inf  # s of the steady clock
         self.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)
         self.create_subscription(DiagnosticStatus, "chunk_source", self._on_source, LATCHED)
-        self.create_timer(WATCH_PERIOD_S, self._watch)
+        self.every(WATCH_PERIOD_S, self._watch)
         self.add_on_set_parameters_callback(self._on_parameters)
         for name in ("arm", "disarm", "stop", "home", "park"):
             self.trigger(f"controller/{name}", getattr(self, f"_{name}"))

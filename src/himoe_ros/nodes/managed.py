@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from ..core.errors import ConfigError, HimoeError
@@ -36,11 +38,12 @@ class ManagedNode(LifecycleNode):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.autostart = self.parameter("autostart", True)
         self.exit_code: int | None = None  # set it to end the process
         self._problems: deque[str] = deque(maxlen=PROBLEMS)  # since the last diagnostics
         self._report = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._diagnose)
+        self.every(1.0, self._diagnose)
 
     def setup(self) -> None:
         """Load, connect and warm up; nothing moves."""
@@ -61,6 +64,10 @@ class ManagedNode(LifecycleNode):
     def worker(self, name: str) -> Worker:
         """A thread of this node; an error that it does not catch ends the process."""
         return Worker(name, self._end_after)
+
+    def every(self, period: float, action: Callable[[], None]) -> Timer:
+        """Call `action` every so many s of a steady clock: also while the ROS clock stands still."""
+        return self.create_timer(period, action, clock=self._steady)
 
     def parameter(self, name: str, default: T) -> T:
         """Declare a parameter of the default's type and read it."""

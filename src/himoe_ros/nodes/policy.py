@@ -48,7 +48,7 @@ class PolicyNode(ManagedNode):
         self._source = self.create_publisher(DiagnosticStatus, "chunk_source", LATCHED)
         self._planning_trouble = ""
         self._counts = {"chunks": 0}
-        self.create_timer(1.0, self._tell)
+        self.every(1.0, self._tell)
 
     def setup(self) -> None:
         torch.set_num_threads(self._threads)

@@ -52,7 +52,7 @@ class SimCameras(ManagedNode):
         self.create_subscription(JointState, "sim/state", self._on_state, COMMAND)
 
     def begin(self) -> None:
-        self._timer = self.create_timer(1.0 / self._rate, self._capture)
+        self._timer = self.every(1.0 / self._rate, self._capture)
 
     def end(self) -> None:
         if self._timer is not None:

@@ -37,8 +37,8 @@ class SyntheticSensors(ManagedNode):
 
     def begin(self) -> None:
         self._clocks = [
-            self.create_timer(1.0 / self._rate, self._publish_images),
-            self.create_timer(1.0 / JOINT_RATE_HZ, self._publish_joints),
+            self.every(1.0 / self._rate, self._publish_images),
+            self.every(1.0 / JOINT_RATE_HZ, self._publish_joints),
         ]
 
     def end(self) -> None:
