@@ -7,7 +7,7 @@ LIBRARIES := libegl1 libosmesa6 libgl1
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export MUJOCO_GL ?= egl
 
-.PHONY: demo test faults lint bench venv clean
+.PHONY: demo test faults mutants soak lint bench venv clean
 
 demo: venv
 	$(BIN)/himoe demo
@@ -16,7 +16,13 @@ test: lint
 	$(BIN)/pytest
 
 faults: venv
-	HIMOE_CYCLES=1000 $(BIN)/pytest test/faults
+	HIMOE_CYCLES=1000 $(BIN)/pytest -m '' test/faults
+
+mutants: venv
+	$(BIN)/python test/mutants.py
+
+soak: venv
+	$(BIN)/pytest test/soak/random_faults.py
 
 lint: venv
 	$(BIN)/ruff check src test launch setup.py

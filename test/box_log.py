@@ -20,6 +20,7 @@ ROUNDING = 2e-6  # rad, of float32 on the wire
 TICK_JITTER = 5e-4  # rad in a tick
 STILL = 1e-5  # rad between two commands; a tick at the slowest speed that matters is larger
 ARMING = "MOTION_ENABLE 8 1"
+STOPPING = ("FAULT drop", "FAULT refuse", "FAULT error", "FAULT estop", "SET_STATE 4")
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,13 @@ class BoxLog:
         moves = [e for e in self.entries if since < e.time < until and _moves(e)]
         assert not [e for e in moves if e.accepted], moves
         assert len(moves) <= 1 and all(e.time < since + 2 * PERIOD for e in moves), moves
+
+    def check_stops(self) -> None:
+        """I3 of everything so far: from each fault that stops the robot to the next arming."""
+        armings = [e.time for e in self.entries if e.words == ARMING]
+        for e in self.entries:
+            if e.words.startswith(STOPPING):
+                self.check_rest(e.time, next((t for t in armings if t > e.time), self.entries[-1].time))
 
     def _stretches(self) -> Iterator[list[Entry]]:
         """Commands between one arming and the next."""

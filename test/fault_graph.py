@@ -32,7 +32,7 @@ from himoe_ros.nodes.managed import LATCHED, RECORD
 from himoe_ros.resources import config
 from himoe_ros.sim.xarm_protocol import PRIVATE, Function, Request, encode_request
 
-TEST = Path(__file__).parent
+PYTHONPATH = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
 XARM7 = load_embodiment("xarm7", config("embodiments"))
 ARM = XARM7.arms[0]
 HOLD_WITHIN_S = 0.1  # of the fault table: decelerate, then hold
@@ -86,7 +86,7 @@ class FaultGraph:
             command += ["-p", f"{key}:={json.dumps(value)}"]
         command += ["-r", remap] if remap else []
         with (self._folder / f"{name}.log").open("a") as out:
-            variables = {**os.environ, **environment(), "MUJOCO_GL": "disable", "PYTHONPATH": str(TEST)}
+            variables = {**os.environ, **environment(), "MUJOCO_GL": "disable", "PYTHONPATH": PYTHONPATH}
             self._processes[name] = subprocess.Popen(command, env=variables, stdout=out, stderr=out)
 
     def pid(self, name: str) -> int:

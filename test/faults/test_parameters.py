@@ -28,11 +28,11 @@ def set_parameter(graph, name: str, value: float | str) -> str:
     ("name", "value", "words"),
     [
         ("speed_scale", 0.5, "only while disarmed"),
-        ("speed_scale", 2.0, "must be > 0 and <= 1"),
+        pytest.param("speed_scale", 2.0, "must be > 0 and <= 1", marks=pytest.mark.slow),
         ("speed_scale", float("nan"), "must be > 0 and <= 1"),
-        ("speed_scale", -1.0, "must be > 0 and <= 1"),
+        pytest.param("speed_scale", -1.0, "must be > 0 and <= 1", marks=pytest.mark.slow),
         ("embodiment", "aloha", "read when the node starts"),
-        ("robot_ip", "127.0.0.9", "read when the node starts"),
+        pytest.param("robot_ip", "127.0.0.9", "read when the node starts", marks=pytest.mark.slow),
     ],
 )
 def test_22_limits_are_read_only_while_armed_and_unsafe_values_are_refused(graph, name, value, words, record_property):

@@ -59,6 +59,17 @@ def test_11_a_killed_policy_disarms_and_a_restarted_one_moves_nothing(graph, rec
     )
 
 
+def test_19_a_policy_that_needs_joint_states_does_not_keep_a_lost_robot_from_being_armed(graph, record_property):
+    """Protected by ControlLoop.reconnect: joint states come only over a connection."""
+    lost = graph.fault("drop")
+    time.sleep(1.0)
+    answer = graph.arm()
+    assert not answer.success and "the source of chunks is not ready: joint_states is" in answer.message
+    graph.watching.wait(lambda: graph.arm().success, 5.0)
+    record_property("row 19", f"with a policy: armed {time.monotonic() - lost - 1.0:.1f} s after a person asked for it")
+
+
+@pytest.mark.slow
 def test_18_a_partition_of_five_seconds_holds_and_ends_without_a_burst(graph, record_property):
     """The policy's process is stopped and goes on: for the others a network that is gone and comes back.
 
@@ -94,6 +105,7 @@ def starve(graph: PolicyGraph, on: bool) -> None:
     assert graph.ask(SetParameters, "policy/set_parameters", request).results[0].successful
 
 
+@pytest.mark.slow
 def test_12_memory_that_runs_out_in_inference_holds_the_robot_and_kills_nobody(graph, record_property):
     """Protected by LocalPolicy, which makes a named error of it, and the policy's loop, which goes on."""
     graph.restart_policy("starving_policy", replan_period_s=0.05)
@@ -118,6 +130,7 @@ def test_12_memory_that_runs_out_in_inference_holds_the_robot_and_kills_nobody(g
     graph.restart_policy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("robot", "space"), [("aloha", "joints"), ("xarm7", "end_effector")])
 def test_27_a_policy_of_another_robot_or_action_space_is_refused_at_configure(
     graph, tmp_path, robot, space, record_property

@@ -62,7 +62,7 @@ def only(camera: str, change: Callable[[Image], list[Image]]) -> Callable[[str, 
     return lambda name, message: change(message) if name == camera else [message]
 
 
-@pytest.mark.parametrize("camera", ["base", "left_wrist"])
+@pytest.mark.parametrize("camera", ["base", pytest.param("left_wrist", marks=pytest.mark.slow)])
 def test_01_a_silent_camera_ends_planning_and_the_robot_holds(graph, camera, record_property):
     """Protected by the age limit in Synchronizer.observation and the plan's end."""
     graph.sensors.picture = only(camera, lambda message: [])
@@ -94,8 +94,11 @@ def test_02_a_frozen_camera_is_found_after_ten_equal_images(graph, record_proper
 
 @pytest.mark.parametrize(
     ("shift", "words"),
-    [(None, "header.stamp must be set"), (10.0, "in the future"), (-5.0, "behind the newest")],
-    ids=["zero", "future", "old"],
+    [
+        pytest.param(None, "header.stamp must be set", id="zero"),
+        pytest.param(10.0, "in the future", id="future", marks=pytest.mark.slow),
+        pytest.param(-5.0, "behind the newest", id="old", marks=pytest.mark.slow),
+    ],
 )
 def test_03_images_with_impossible_stamps_are_dropped_and_the_others_used(graph, shift, words, record_property):
     """Protected by Stream.push, which names them; a sorted replay gives the same (see test_synchronizer)."""
@@ -187,7 +190,11 @@ def doubled(message: JointState) -> list[JointState]:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [(lacking, "joint state lacks ['joint1']"), (doubled, "['joint3'] more than once")]
+    ("change", "words"),
+    [
+        (lacking, "joint state lacks ['joint1']"),
+        pytest.param(doubled, "['joint3'] more than once", marks=pytest.mark.slow),
+    ],
 )
 def test_06_a_missing_or_doubled_joint_is_refused_by_name(graph, change, words, record_property):
     """Protected by named_positions."""
@@ -205,7 +212,7 @@ def nan_velocity(message: JointState) -> list[JointState]:
     return [message]
 
 
-@pytest.mark.parametrize(("row", "change"), [(6, extra), (7, nan_velocity)])
+@pytest.mark.parametrize(("row", "change"), [pytest.param(6, extra, marks=pytest.mark.slow), (7, nan_velocity)])
 def test_06_07_extra_joints_and_nan_velocities_change_nothing(graph, row, change, record_property):
     """Only what an observation needs is read."""
     graph.sensors.joints = change
@@ -214,6 +221,7 @@ def test_06_07_extra_joints_and_nan_velocities_change_nothing(graph, row, change
     record_property(f"row {row}", f"{change.__name__}: planning went on")
 
 
+@pytest.mark.slow
 def test_07_a_nan_position_is_refused_by_name(graph, record_property):
     """Protected by named_positions."""
 
@@ -222,7 +230,7 @@ def test_07_a_nan_position_is_refused_by_name(graph, record_property):
         return [message]
 
     graph.sensors.joints = nan_position
-    record_property("row 7", f"NaN position: {check_hold(graph, time.monotonic(), 'must be finite')}")
+    record_property("row 7", f"NaN position: {check_hold(graph, time.monotonic(), 'joint positions must be finite')}")
 
 
 def smaller(message: Image) -> list[Image]:
@@ -242,7 +250,11 @@ def cut_short(message: Image) -> list[Image]:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(smaller, "image size changed"), (of_depth, "image encoding must be"), (cut_short, "needs step >=")],
+    [
+        (smaller, "image size changed"),
+        pytest.param(of_depth, "image encoding must be", marks=pytest.mark.slow),
+        pytest.param(cut_short, "needs step >=", marks=pytest.mark.slow),
+    ],
 )
 def test_08_an_image_of_another_size_or_encoding_is_dropped_with_its_reason(graph, change, words, record_property):
     """Protected by image_array and Synchronizer.push_image; the node lives."""

@@ -70,11 +70,11 @@ def _compare(model: HiMoEVLA, release: HiMoEVLA, runs: int) -> list[Row]:
         embedded = model.embed_times(torch.tensor(flow_times(config.flow_steps)))
         tokens = model.embed_actions(noise, embedded[:1], None)
         model.expert(torch.cat([model.embed_state(lean), tokens], dim=1), spaces, suffix)
-        first = torch.ones(1)
+        actions, first = suffix.actions(), torch.ones(1)
 
         def step() -> torch.Tensor:
             tokens = model.embed_actions(noise, embedded[:1], None)
-            return model.velocity(model.expert(tokens, spaces, suffix.actions())[0], None)
+            return model.velocity(model.expert(tokens, spaces, actions)[0], None)
 
         return [
             _row("prefix", lambda: model.encode(lean), lambda: reference.prefix(release, padded), runs),

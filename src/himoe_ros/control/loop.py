@@ -81,6 +81,15 @@ class ControlLoop:
         """Why it is in this mode, in words."""
         return self._states.reason
 
+    def reconnect(self) -> None:
+        """Reach the robot again where it was lost, so that it tells where it is; nothing is sent before `arm`."""
+        if self.sending:
+            return
+        try:
+            self._driver.read()
+        except DriverError:
+            self._driver.connect()
+
     def arm(self) -> None:
         """Make the robot ready and hold it where it is. Chunks from before are forgotten."""
         self._ready()

@@ -31,5 +31,9 @@ class DriverError(HimoeError):
     """The robot cannot be reached or refuses a command."""
 
 
+class RecordingError(HimoeError):
+    """A bag or data set cannot be written or read."""
+
+
 class SimulationError(HimoeError):
     """The simulator cannot start or run."""

@@ -60,28 +60,33 @@ class Suffix:
         return self._keys[layer], self._values[layer]
 
     def actions(self) -> Actions:
-        """After a pass: what the next flow step needs, in which the state token is not new."""
+        """After a pass: what all other flow steps need, in which the state token is not new."""
         mask = None if self._valid is None else self._valid[:, None, None]
         cos, sin = self.rope
-        return Actions((cos[:, 1:], sin[:, 1:]), mask, self._keys, self._values)
+        places = [
+            tuple(t[:, :, 1 - cos.shape[1] :] for t in pair) for pair in zip(self._keys, self._values, strict=True)
+        ]
+        return Actions((cos[:, 1:], sin[:, 1:]), mask, self._keys, self._values, places)
 
 
 @dataclass(frozen=True)
 class Actions:
     """Action tokens behind a context and a state token; written over at every flow step, so without gradients.
 
-    Attributes: as in Suffix; a mask of None hides nothing.
+    Attributes: as in Suffix; a mask of None hides nothing. `places` are the action tokens' in keys and values.
     """
 
     rope: tuple[Tensor, Tensor]
     mask: Tensor | None
     keys: list[Tensor]
     values: list[Tensor]
+    places: list[tuple[Tensor, Tensor]]
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """The layer's keys and values with the new tokens' at the end, in place."""
-        self.keys[layer][:, :, -k.shape[2] :] = k
-        self.values[layer][:, :, -v.shape[2] :] = v
+        place_k, place_v = self.places[layer]
+        place_k.copy_(k)
+        place_v.copy_(v)
         return self.keys[layer], self.values[layer]
 
 
@@ -91,16 +96,16 @@ class Attention(nn.Module):
     def __init__(self, config: HiMoEConfig) -> None:
         super().__init__()
         self.head_dim, self.kv_heads = config.language.head_dim, config.language.kv_heads
-        heads, width = config.expert.heads, config.expert.width
-        self.qkv_proj = nn.Linear(width, (heads + 2 * self.kv_heads) * self.head_dim, bias=False)
-        self.o_proj = nn.Linear(heads * self.head_dim, width, bias=False)
+        self.heads, width = config.expert.heads, config.expert.width
+        self.qkv_proj = nn.Linear(width, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=False)
+        self.o_proj = nn.Linear(self.heads * self.head_dim, width, bias=False)
 
     def forward(self, x_BTD: Tensor, memory: Suffix | Actions, layer: int) -> Tensor:
-        kv = self.kv_heads
         qkv = self.qkv_proj(x_BTD).unflatten(-1, (-1, self.head_dim))
-        qk = rotate(qkv[:, :, :-kv], *memory.rope)
-        k, v = memory.add(layer, qk[:, :, -kv:].transpose(1, 2), qkv[:, :, -kv:].transpose(1, 2))
-        return self.o_proj(attend(qk[:, :, :-kv], k, v, memory.mask))
+        qk, v = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
+        q, k = rotate(qk, *memory.rope).split((self.heads, self.kv_heads), dim=2)
+        keys, values = memory.add(layer, k.transpose(1, 2), v.transpose(1, 2))
+        return self.o_proj(attend(q, keys, values, memory.mask))
 
 
 class ExpertLayer(nn.Module):

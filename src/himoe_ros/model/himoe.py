@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .action_expert import ActionExpert, Context, Suffix
+from .action_expert import ActionExpert, Actions, Context, Suffix
 from .config import HiMoEConfig
 from .flow import flow_times, integrate, time_embedding
 from .inputs import ModelInputs, check_inputs
@@ -116,13 +116,16 @@ class HiMoEVLA(nn.Module):
         times = torch.stack([torch.full((), t, device=noise.device) for t in flow_times(self.config.flow_steps)])
         times_SD = self.embed_times(times)
 
+        later: list[Actions] = []  # filled by the first step
+
         def velocity(x: Tensor, step: int) -> Tensor:
             tokens = self.embed_actions(x, times_SD[step : step + 1], inputs.space)
-            if step == 0:
-                hidden, _ = self.expert(torch.cat([self.embed_state(inputs), tokens], dim=1), spaces, suffix)
-                return self.velocity(hidden[:, 1:], inputs.space)
-            hidden, _ = self.expert(tokens, spaces, suffix.actions())
-            return self.velocity(hidden, inputs.space)
+            if later:
+                hidden, _ = self.expert(tokens, spaces, later[0])
+                return self.velocity(hidden, inputs.space)
+            hidden, _ = self.expert(torch.cat([self.embed_state(inputs), tokens], dim=1), spaces, suffix)
+            later.append(suffix.actions())
+            return self.velocity(hidden[:, 1:], inputs.space)
 
         return integrate(velocity, noise, self.config.flow_steps)
 

@@ -253,6 +253,8 @@ class Controller(ManagedNode):
 
     def _arm(self) -> str:
         loop = self._active()
+        with self._lock:
+            loop.reconnect()  # a source is ready only once it knows where the robot is
         self._look_at_endpoints()
         if problems := self._source.problems(time.monotonic()):
             raise GuardError(f"not armed: {'; '.join(problems)}")
