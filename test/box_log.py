@@ -10,8 +10,8 @@ import numpy as np
 from sensor_msgs.msg import JointState
 
 from himoe_ros.core.embodiment import load_embodiment
+from himoe_ros.core.messages import seconds
 from himoe_ros.core.safety import load_safety
-from himoe_ros.nodes.conversions import seconds
 from himoe_ros.resources import config
 
 ARM = load_embodiment("xarm7", config("embodiments")).arms[0]
@@ -45,8 +45,14 @@ class BoxLog:
     """Everything the box received, in order, and what must hold of it."""
 
     entries: list[Entry] = field(default_factory=list)
+    lost: int = 0  # entries that never arrived
+    _number: float | None = None
 
     def add(self, message: JointState) -> None:
+        (number,) = message.velocity
+        if self._number is not None and number > self._number + 1:
+            self.lost += int(number - self._number) - 1
+        self._number = number
         joints = np.array(message.position) if len(message.position) else None
         self.entries.append(
             Entry(seconds(message.header.stamp), message.header.frame_id, joints, bool(message.effort[0]))
@@ -113,8 +119,9 @@ class BoxLog:
         A command may be on its way when the stop happens; the box refuses it, and it is one at most.
         """
         moves = [e for e in self.entries if since < e.time < until and _moves(e)]
-        assert not [e for e in moves if e.accepted], moves
-        assert len(moves) <= 1 and all(e.time < since + 2 * PERIOD for e in moves), moves
+        told = f"{len(moves)} moves from {since:.3f} on, the first are {moves[:3]}"
+        assert not [e for e in moves if e.accepted], told
+        assert len(moves) <= 1 and all(e.time < since + 2 * PERIOD for e in moves), told
 
     def check_stops(self) -> None:
         """I3 of everything so far: from each fault that stops the robot to the next arming."""

@@ -27,8 +27,9 @@ from xarm_rig import ADDRESSES
 
 from himoe_ros.bringup import environment, simulated_address
 from himoe_ros.core.embodiment import load_embodiment
-from himoe_ros.nodes.conversions import seconds
+from himoe_ros.core.messages import seconds
 from himoe_ros.nodes.managed import LATCHED, RECORD
+from himoe_ros.nodes.sim_robot import LOG
 from himoe_ros.resources import config
 from himoe_ros.sim.xarm_protocol import PRIVATE, Function, Request, encode_request
 
@@ -62,7 +63,7 @@ class FaultGraph:
         watching.node.create_subscription(
             JointTrajectory, "action_chunk", lambda m: self.chunks.append((time.monotonic(), m)), RECORD
         )
-        watching.node.create_subscription(JointState, "sim/requests", self.log.add, 1000)
+        watching.node.create_subscription(JointState, "sim/requests", self.log.add, LOG)
         self._diagnostics: list[tuple[float, str]] = []  # s, and what was told
         self._modes: list[str] = ["unknown"]
         watching.node.create_subscription(DiagnosticStatus, "controller/state", self._on_state, LATCHED)
@@ -222,6 +223,7 @@ class FaultGraph:
     def check_always(self) -> None:
         """I1 and I2 of everything so far, and the controller lives."""
         self.sentinel()
+        assert self.log.lost == 0, "the log of the box is not complete"
         self.log.check_limits()
         self.log.check_steps()
         self.log.check_rate()

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "himoe_ros"
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
-TOP = {"check_commands", "model_commands", "bringup", "cli", "launching", "resources", "runner"}
+TOP = {"check_commands", "model_commands", "bringup", "cli", "launching", "resources", "runner", "terminal"}
 
 # room -> rooms of ours that it may import (besides itself)
 ARROWS = {
@@ -19,7 +19,9 @@ ARROWS = {
     "control": {"core"},
     "sim": {"core"},
     "trials": {"core"},
-    "nodes": {"core", "policy", "control", "sim", "trials", "resources"},
+    "recording": {"core"},
+    "nodes": {"core", "policy", "control", "recording", "sim", "trials", "resources", "terminal"},
+    "terminal": set(),
     "bringup": {"core", "resources"},
     "runner": {"core", "bringup"},
     "launching": {"bringup"},
@@ -37,6 +39,7 @@ FORBIDDEN = {
     "control": {*ROS, "torch"},
     "sim": {*ROS, "torch"},
     "trials": {*ROS, "torch", "mujoco"},
+    "recording": {*ROS, "torch", "mujoco"},
     "bringup": {*ROS, "torch", "mujoco"},
     "runner": {*ROS, "torch", "mujoco"},
     "model_commands": {*ROS, "torch", "mujoco"},

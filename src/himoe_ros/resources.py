@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 from .core.errors import ConfigError
@@ -25,6 +26,11 @@ def share() -> Path:
 def is_preset(policy: str) -> bool:
     """Whether a policy's name means a preset of config/models with untrained weights: no folder, no org/name."""
     return "/" not in policy and not Path(policy).is_dir()
+
+
+def version() -> str:
+    """Of this package, as installed."""
+    return metadata.version("himoe_ros")
 
 
 def config(kind: str) -> Path:

@@ -12,8 +12,9 @@ from fault_graph import fault_graph
 from policy_graph import PolicyGraph
 from sensor_msgs.msg import Image, JointState
 
+from himoe_ros.core.messages import seconds
 from himoe_ros.core.safety import load_safety
-from himoe_ros.nodes.conversions import seconds, stamp
+from himoe_ros.nodes.conversions import stamp
 from himoe_ros.resources import config
 
 TOLD_WITHIN_S = 1.3  # one diagnostic a second, a plan and a tenth for it to arrive

@@ -18,9 +18,10 @@ from trajectory_msgs.msg import JointTrajectory
 from himoe_ros.core.chunk_source import ChunkSource
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.fingerprint import fingerprint
+from himoe_ros.core.messages import pose_array
 from himoe_ros.core.observation import ActionChunk
 from himoe_ros.core.unified import pose_values
-from himoe_ros.nodes.conversions import chunk_message, pose_array, source_message
+from himoe_ros.nodes.conversions import chunk_message, source_message
 from himoe_ros.nodes.managed import COMMAND, LATCHED
 from himoe_ros.resources import config
 

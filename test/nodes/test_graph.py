@@ -12,8 +12,8 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float32MultiArray, String
 
 from himoe_ros.core.embodiment import load_embodiment
+from himoe_ros.core.messages import pose_array, seconds
 from himoe_ros.core.unified import pose_values
-from himoe_ros.nodes.conversions import pose_array, seconds
 from himoe_ros.nodes.managed import LATCHED
 from himoe_ros.resources import config
 

@@ -1,10 +1,15 @@
-"""The driver that an embodiment names."""
+"""The driver and the check of plans that an embodiment asks for: each needs a package that others do not."""
 
 from __future__ import annotations
 
-from ..core.embodiment import Embodiment
+from typing import TYPE_CHECKING
+
+from ..core.embodiment import ActionSpace, Embodiment
 from ..core.errors import ConfigError
 from .driver import Driver
+
+if TYPE_CHECKING:
+    from .collision import CollisionGuard
 
 
 def make_driver(embodiment: Embodiment, address: str) -> Driver:
@@ -14,3 +19,12 @@ def make_driver(embodiment: Embodiment, address: str) -> Driver:
 
         return XArm7Driver(address, embodiment)
     raise ConfigError(f"embodiment '{embodiment.name}' names driver '{embodiment.driver}'; there is: xarm7")
+
+
+def make_collision_guard(embodiment: Embodiment, space: ActionSpace) -> CollisionGuard | None:
+    """The check of plans, where the embodiment file describes the robot's body; it alone needs MuJoCo."""
+    if embodiment.collision is None:
+        return None
+    from .collision import CollisionGuard  # noqa: PLC0415
+
+    return CollisionGuard(embodiment, space)

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -18,34 +17,23 @@ from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from ..control.driver import Driver
-from ..control.drivers import make_driver
+from ..control.drivers import make_collision_guard, make_driver
 from ..control.loop import ControlLoop, Tick
 from ..control.states import Mode
 from ..core.chunk_source import SourceWatch
-from ..core.embodiment import ActionSpace, Embodiment, load_embodiment
+from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError, DriverError, GuardError, HimoeError
 from ..core.fingerprint import fingerprint
+from ..core.messages import message_chunk
 from ..core.observation import ActionChunk
 from ..core.safety import load_safety
 from ..resources import config
-from .conversions import joint_message, message_chunk, message_source, pose_message, status_message
+from .conversions import joint_message, message_source, pose_message, status_message
 from .managed import COMMAND, LATCHED, RECORD, ManagedNode, run
-
-if TYPE_CHECKING:
-    from ..control.collision import CollisionGuard
 
 WATCH_PERIOD_S = 0.1  # how often the source of chunks and the state are looked at
 STATE_PERIOD_S = 1.0  # how often an unchanged state is told again
 STOP_WITHIN_S = 1.0  # a stop by the limits takes a fraction of it
-
-
-def make_collision_guard(embodiment: Embodiment, space: ActionSpace) -> CollisionGuard | None:
-    """The check of plans, where the embodiment file describes the robot's body; it alone needs MuJoCo."""
-    if embodiment.collision is None:
-        return None
-    from ..control.collision import CollisionGuard  # noqa: PLC0415
-
-    return CollisionGuard(embodiment, space)
 
 
 class Controller(ManagedNode):

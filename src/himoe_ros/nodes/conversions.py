@@ -1,34 +1,32 @@
-"""Messages <-> numpy: the only place that knows both."""
+"""numpy -> messages, and back where a node reads them (core/messages.py): the only place that knows ROS' classes."""
 
 from __future__ import annotations
 
 import array
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
+from rclpy.duration import Duration as RosDuration
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CompressedImage, JointState
 from sensor_msgs.msg import Image as ImageMessage
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from ..core import messages
 from ..core.chunk_source import ChunkSource
 from ..core.embodiment import SLOTS
-from ..core.errors import GuardError, ObservationError
+from ..core.errors import ObservationError
 from ..core.observation import ActionChunk, Floats, Image
 
 try:
     from cv_bridge import CvBridge  # on ROS installations; there is no working wheel of it
 except ImportError:
     CvBridge = None
-
-CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
-
-
-def seconds(stamp: Time) -> float:
-    """Header stamp -> s."""
-    return float(stamp.sec + stamp.nanosec * 1e-9)
 
 
 def stamp(time: float) -> Time:
@@ -38,27 +36,11 @@ def stamp(time: float) -> Time:
 
 
 def image_array(message: ImageMessage) -> Image:
-    """An image message -> (H, W, 3) uint8 RGB.
-
-    Raises:
-        ObservationError: an encoding other than 8-bit colour or grey, or data that does not fit the size.
-    """
-    channels = CHANNELS.get(message.encoding)
-    if channels is None:
-        raise ObservationError(f"image encoding must be one of {', '.join(CHANNELS)}; got '{message.encoding}'")
-    width, height = message.width, message.height
-    if message.step < width * channels or len(message.data) != height * message.step or not width * height:
-        raise ObservationError(
-            f"a {width}x{height} {message.encoding} image needs step >= {width * channels} and height*step bytes; "
-            f"got step {message.step} and {len(message.data)} bytes"
-        )
-    if CvBridge is not None:
-        return np.asarray(CvBridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)
-    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(height, message.step)
-    pixels = rows[:, : width * channels].reshape(height, width, channels)
-    if channels == 1:
-        return np.repeat(pixels, 3, axis=2)
-    return np.ascontiguousarray(pixels[..., :3] if message.encoding.startswith("rgb") else pixels[..., 2::-1])
+    """See core.messages.image_array; through cv_bridge where ROS has it."""
+    if CvBridge is None:
+        return messages.image_array(message)
+    messages.require_image(message)
+    return np.asarray(CvBridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)
 
 
 def image_message(image: Image, time: float, frame: str) -> ImageMessage:
@@ -90,28 +72,6 @@ def pose_message(pose: Floats, time: float, frame: str) -> PoseStamped:
     return message
 
 
-def pose_array(message: PoseStamped) -> Floats:
-    """PoseStamped -> (4, 4) pose, m.
-
-    Raises:
-        ObservationError: a value that is not finite, or a quaternion that is not of length 1.
-    """
-    p, q = message.pose.position, message.pose.orientation
-    x, y, z, w = q.x, q.y, q.z, q.w
-    length = float(np.sqrt(x * x + y * y + z * z + w * w))
-    if not np.isfinite([p.x, p.y, p.z]).all() or not abs(length - 1.0) < 1e-3:
-        raise ObservationError(f"a pose needs finite values and a unit quaternion, got length {length:.4f}")
-    x, y, z, w = x / length, y / length, z / length, w / length
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w), p.x],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w), p.y],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y), p.z],
-            [0.0, 0.0, 0.0, 1.0],
-        ]
-    )
-
-
 def chunk_message(chunk: ActionChunk) -> JointTrajectory:
     """A plan -> JointTrajectory; the header carries the stamp of its observation."""
     message = JointTrajectory(joint_names=list(chunk.names))
@@ -122,25 +82,6 @@ def chunk_message(chunk: ActionChunk) -> JointTrajectory:
         point.time_from_start = Duration(sec=t.sec, nanosec=t.nanosec)
         message.points.append(point)
     return message
-
-
-def message_chunk(message: JointTrajectory) -> ActionChunk:
-    """JointTrajectory -> plan; `action_guard.check_chunk` checks what it says.
-
-    Raises:
-        GuardError: points with other than one position for each name.
-    """
-    width = len(message.joint_names)
-    sizes = {len(point.positions) for point in message.points}
-    if sizes != {width}:
-        got = sorted(sizes) or "no point"
-        raise GuardError(f"every point of a chunk needs {width} positions, one a name; got {got}")
-    return ActionChunk(
-        seconds(message.header.stamp),
-        tuple(message.joint_names),
-        np.array([point.positions for point in message.points]),
-        np.array([point.time_from_start.sec + point.time_from_start.nanosec * 1e-9 for point in message.points]),
-    )
 
 
 def unified_message(values: Floats, mask: Floats) -> Float32MultiArray:
@@ -206,3 +147,34 @@ def _quaternion(r: Floats) -> tuple[float, float, float, float]:
     best = max(range(4), key=squares.__getitem__)
     x, y, z, w = (value / (2 * squares[best] ** 0.5) for value in rows[best])
     return x, y, z, w
+
+
+def compressed(data: bytes, quality: int) -> bytes:
+    """A serialized sensor_msgs/Image -> a serialized CompressedImage, JPEG."""
+    message = deserialize_message(data, ImageMessage)
+    done, jpeg = cv2.imencode(".jpg", image_array(message)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ObservationError(f"a {message.width}x{message.height} {message.encoding} image cannot become a JPEG")
+    small = CompressedImage(header=message.header, format="jpeg")
+    small.data = array.array("B", jpeg.tobytes())
+    return serialize_message(small)
+
+
+def qos_entry(qos: QoSProfile) -> dict[str, object]:
+    """A publisher's quality of service as rosbag2 writes it."""
+
+    def span(duration: RosDuration) -> dict[str, int]:
+        whole, rest = divmod(duration.nanoseconds, 1_000_000_000)
+        return {"sec": whole, "nsec": rest}
+
+    return {
+        "history": qos.history.short_key,
+        "depth": qos.depth,
+        "reliability": qos.reliability.short_key,
+        "durability": qos.durability.short_key,
+        "deadline": span(qos.deadline),
+        "lifespan": span(qos.lifespan),
+        "liveliness": qos.liveliness.short_key,
+        "liveliness_lease_duration": span(qos.liveliness_lease_duration),
+        "avoid_ros_namespace_conventions": qos.avoid_ros_namespace_conventions,
+    }

@@ -17,7 +17,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ..core.errors import HimoeError
-from .conversions import seconds
+from ..core.messages import seconds
 from .managed import LATCHED, RECORD, ManagedNode, run
 
 READY_WITHIN_S = 60.0

@@ -17,9 +17,9 @@ from sensor_msgs.msg import Image
 
 from ..control.graph_preflight import StreamFacts, judge_graph
 from ..core.embodiment import load_embodiment
+from ..core.messages import seconds
 from ..core.safety import load_safety
 from ..resources import config
-from .conversions import seconds
 from .managed import SENSOR
 
 NAME = "himoe_check"

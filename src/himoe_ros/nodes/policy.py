@@ -18,13 +18,14 @@ from ..core.clock_watch import ClockWatch
 from ..core.embodiment import END_EFFECTOR, ActionSpace, load_embodiment
 from ..core.errors import HimoeError, ObservationError
 from ..core.fingerprint import fingerprint
+from ..core.messages import pose_array, seconds
 from ..core.safety import load_safety
 from ..core.synchronizer import Synchronizer
 from ..core.unified import encode_state, named_positions
 from ..policy.local import load_policy, untrained_policy
 from ..policy.policy import Policy
 from ..resources import config, is_preset
-from .conversions import chunk_message, image_array, pose_array, seconds, source_message, unified_message
+from .conversions import chunk_message, image_array, source_message, unified_message
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
 
 

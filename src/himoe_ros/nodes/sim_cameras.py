@@ -10,8 +10,9 @@ from sensor_msgs.msg import Image, JointState
 
 from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError
+from ..core.messages import seconds
 from ..resources import config
-from .conversions import image_message, seconds
+from .conversions import image_message
 from .managed import COMMAND, SENSOR, ManagedNode, run
 
 NOISE_LEVELS = 2  # a sensor is never quite still: at most this many of 255 levels

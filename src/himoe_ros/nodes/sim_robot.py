@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -9,6 +10,7 @@ from collections import deque
 import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
 from ..core.embodiment import load_embodiment
@@ -26,6 +28,7 @@ from .managed import RECORD, ManagedNode, run
 
 TICK_S = 0.004  # the real box interpolates at 250 Hz
 PUBLISH_EVERY = 5  # ticks between messages on sim/state: 50 Hz
+LOG = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)  # nothing may be missing, on a busy machine too
 
 
 class SimRobot(ManagedNode):
@@ -41,7 +44,8 @@ class SimRobot(ManagedNode):
         self.parameter("seed", 0)
         self._state = self.create_publisher(JointState, "sim/state", RECORD)
         self._commands = self.create_publisher(JointState, "sim/commands", RECORD)
-        self._requests = self.create_publisher(JointState, "sim/requests", RECORD)
+        self._requests = self.create_publisher(JointState, "sim/requests", LOG)
+        self._logged = itertools.count()
         self.trigger("sim/reset", self._reset)
         self.parameter("fault", "")  # setting it makes a fault of sim/xarm_faults.py happen
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -99,11 +103,12 @@ class SimRobot(ManagedNode):
         self._log(received.words, received.time, joints, received.accepted)
 
     def _log(self, words: str, steady: float, joints: np.ndarray | None = None, accepted: bool = True) -> None:
-        """On sim/requests: the words in frame_id, a servo target as positions, whether it was obeyed as effort."""
+        """On sim/requests: words in frame_id, a servo target as position, a running number as velocity, whether it
+        was obeyed as effort."""
         positions = np.empty(0) if joints is None else joints
         message = joint_message(self._arm.joints if positions.size else (), positions, steady)
         message.header.frame_id = words
-        message.effort = [float(accepted)]
+        message.velocity, message.effort = [float(next(self._logged))], [float(accepted)]
         self._requests.publish(message)
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:

@@ -18,12 +18,13 @@ from std_srvs.srv import Trigger
 
 from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError, HimoeError
+from ..core.messages import seconds
 from ..core.unified import named_positions
 from ..resources import config
 from ..sim.fruit_to_plate import INSTRUCTIONS, FruitToPlateJudge, truth_from_state
 from ..trials.results import TrialResult, save, table
 from ..trials.video import VideoWriter, compose
-from .conversions import image_array, seconds
+from .conversions import image_array
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
 
 HOME_WITHIN_S = 20.0

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from ..core.errors import ConfigError
 
-PRIMITIVES = frozenset(
-    "bool byte char float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 string wstring".split()
-)
+WIDTHS = ("8", "16", "32", "64")
+INTEGERS = {sign + width for sign in ("int", "uint") for width in WIDTHS}
+PRIMITIVES = frozenset({"bool", "byte", "char", "float32", "float64", "string", "wstring"} | INTEGERS)
 FIELD = re.compile(r"^\s*([A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[A-Za-z]\w*", re.MULTILINE)
 
 
@@ -44,7 +44,7 @@ def type_hash(name: str) -> str:
 
 def _parts(name: str) -> Iterator[str]:
     """Types that stand directly in a type."""
-    package = name.split("/")[0]
+    package = name.split("/", maxsplit=1)[0]
     for field in FIELD.finditer(re.sub(r"#.*", "", _file(name, "msg").read_text())):
         kind = field[1]
         if kind not in PRIMITIVES:

@@ -13,11 +13,22 @@ from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap.stream_reader import CRCValidationError
 from mcap_ros2.decoder import DecoderFactory
+from zstandard import ZstdError
 
 from ..core.errors import RecordingError
 from .bag import METADATA
 
-UNREADABLE = (McapError, CRCValidationError, struct.error, ValueError, KeyError, EOFError, RuntimeError, MemoryError)
+UNREADABLE = (
+    McapError,
+    CRCValidationError,
+    ZstdError,
+    struct.error,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+)  # of a damaged file, whatever of it is damaged
 
 
 @dataclass(frozen=True)
@@ -115,5 +126,6 @@ def read_messages(info: BagInfo, topics: Collection[str] | None = None) -> Itera
                     )
         except (OSError, *UNREADABLE) as error:
             raise RecordingError(
-                f"{path} is damaged ({type(error).__name__}: {error}); himoe bag repair {info.folder} saves what can be read"
+                f"{path} is damaged ({type(error).__name__}: {error}); "
+                f"himoe bag repair {info.folder} saves what can be read"
             ) from error

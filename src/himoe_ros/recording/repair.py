@@ -26,7 +26,7 @@ class Repaired:
     reason: str
 
 
-def repair(source: Path, out: Path, distro: str = "unknown") -> Repaired:
+def repair(source: Path, out: Path) -> Repaired:
     """Write what can be read into a new bag, marked as incomplete; the source stays as it is.
 
     Raises:
@@ -48,7 +48,7 @@ def repair(source: Path, out: Path, distro: str = "unknown") -> Repaired:
         elif isinstance(record, Schema):
             schemas[record.id] = record.name
         elif isinstance(record, Channel) and record.id not in channels:
-            writer = writer or BagWriter(out, about, distro)
+            writer = writer or BagWriter(out, about, about.get("ros_distro", "unknown"))
             qos = yaml.safe_load(record.metadata.get("offered_qos_profiles", "[]")) or []
             channels[record.id] = writer.add_topic(Topic(record.topic, schemas[record.schema_id], qos))
         elif isinstance(record, Message) and writer is not None:

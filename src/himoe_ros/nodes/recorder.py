@@ -1,0 +1,199 @@
+"""The recorder node: one bag an episode, messages as they came, started and ended by services or keys."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+
+from ..core.embodiment import load_embodiment
+from ..core.errors import ConfigError, HimoeError
+from ..core.fingerprint import fingerprint
+from ..recording.bag import Topic
+from ..recording.contract import COMPRESSED, IMAGE, Stream, load_contract
+from ..recording.recorder import EpisodeRecorder, Incoming
+from ..recording.session import Session
+from ..recording.status_line import figures, status_line
+from ..resources import config, version
+from ..terminal import Terminal
+from .conversions import compressed, qos_entry, status_message
+from .managed import LATCHED, RECORD, SENSOR, ManagedNode, run
+
+KEYS = {"r": "start", "right": "start", "s": "save", "left": "save", "d": "discard", "backspace": "discard"}
+STATUS_PERIOD_S = 0.5
+CAMERAS = QoSProfile(depth=30, reliability=SENSOR.reliability)  # a second of a camera, for the disk's pauses
+NOT_SAVED = {"complete": "no", "reason": "the recorder was ended before the episode was saved"}
+
+
+class Recorder(ManagedNode):
+    """Glue around EpisodeRecorder: the executor's thread takes messages, one worker writes, one reads keys."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        self._writer, self._keyboard = self.worker("writer"), self.worker("keys")
+        self._recorder: EpisodeRecorder | None = None
+        self._session: Session | None = None
+        self._embodiment_name = self.require("embodiment", "the name of a file in config/embodiments")
+        self._out = self.require("out", "the folder of the session's episodes")
+        self._task = self.parameter("task", "")
+        self._operator = self.parameter("operator", os.environ.get("USER", ""))
+        self._wanted = self.parameter("episodes", 0)
+        self._images = self.parameter("images", "")
+        self._keys = self.parameter("keys", False)
+        self._line = self.create_publisher(DiagnosticStatus, "recorder/status", LATCHED)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        for name in ("start", "save", "discard"):
+            self.trigger(f"recorder/{name}", functools.partial(self._order, name))
+        self.every(STATUS_PERIOD_S, self._tell)
+
+    def setup(self) -> None:
+        embodiment = load_embodiment(self._embodiment_name, config("embodiments"))
+        self._contract = load_contract(config("recording.yaml"), embodiment)
+        if self._images not in ("", "raw", "jpeg"):
+            raise ConfigError(f"parameter 'images' must be raw or jpeg, got '{self._images}'")
+        jpeg = (self._images or self._contract.images) == "jpeg"
+        self._shrunk = {s.topic for s in self._contract.streams if jpeg and s.type == IMAGE}
+        self._session = Session(Path(self._out))
+        about = {
+            "embodiment": embodiment.name,
+            "config": fingerprint(embodiment),
+            "operator": self._operator,
+            "version": version(),
+            "ros_distro": os.environ.get("ROS_DISTRO", "kilted"),
+        }
+        self._recorder = EpisodeRecorder(
+            self._session, self._contract, about, self._topics, self._convert, self.complain
+        )
+        self._recorder.task = self._task
+        self._inputs = [
+            self.create_subscription(
+                _message_class(stream.type),
+                stream.topic,
+                functools.partial(self._on_message, stream.topic),
+                LATCHED if stream.latched else CAMERAS if stream.type == IMAGE else RECORD,
+                raw=True,
+            )
+            for stream in self._contract.streams
+        ]
+
+    def begin(self) -> None:
+        self._writer.start(lambda: self._recorder.run(lambda: self._writer.running))
+        if self._keys:
+            self._keyboard.start(self._listen)
+
+    def end(self) -> None:
+        """An episode that is being recorded is kept, and says that nobody saved it."""
+        self._keyboard.stop()
+        if self._writer.running and self._recorder.recording:
+            self._recorder.order("save", NOT_SAVED)
+        self._writer.stop()
+
+    def teardown(self) -> None:
+        for subscription in self.__dict__.pop("_inputs", []):
+            self.destroy_subscription(subscription)
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        self._recorder = None
+
+    def status(self) -> dict[str, object]:
+        return {} if self._recorder is None else dict(figures(self._recorder, self._contract, self._session.saved()))
+
+    def _on_message(self, topic: str, data: bytes, info: Mapping[str, Any]) -> None:
+        if self._recorder is not None:
+            self._recorder.take(
+                Incoming(
+                    topic,
+                    data,
+                    info["received_timestamp"],
+                    info["source_timestamp"],
+                    info["publication_sequence_number"],
+                    bytes(info["publisher_gid"]["data"]),
+                )
+            )
+
+    def _order(self, name: str) -> str:
+        if self._recorder is None or not self._writer.running:
+            raise ConfigError("the recorder is not active; configure and activate it first")
+        return self._recorder.order(name, {})
+
+    def _topics(self) -> dict[str, Topic]:
+        return {stream.topic: self._topic(stream) for stream in self._contract.streams}
+
+    def _topic(self, stream: Stream) -> Topic:
+        name = self.resolve_topic_name(stream.topic)
+        qos = [qos_entry(info.qos_profile) for info in self.get_publishers_info_by_topic(name)]
+        if stream.topic in self._shrunk:
+            return Topic(f"{name}/compressed", COMPRESSED, qos)
+        return Topic(name, stream.type, qos)
+
+    def _convert(self, topic: str, data: bytes) -> bytes:
+        return compressed(data, self._contract.jpeg_quality) if topic in self._shrunk else data
+
+    def _tell(self) -> None:
+        if self._recorder is None:
+            return
+        self._line.publish(status_message(self.get_fully_qualified_name(), "", self.status()))
+        if self._keys:
+            line = status_line(self._recorder, self._contract, self._session.saved(), self._wanted)
+            self._show(line[: max(shutil.get_terminal_size().columns - 1, 20)])
+
+    def _show(self, text: str, end: str = "") -> None:
+        print(f"\r\x1b[K{text}", end=end, flush=True)
+
+    def _listen(self) -> None:
+        """The keyboard's thread."""
+        with Terminal() as terminal:
+            while self._keyboard.running:
+                for key in terminal.keys(0.1):
+                    self._press(key, terminal)
+
+    def _press(self, key: str, terminal: Terminal) -> None:
+        if key in ("q", "end"):
+            self.exit_code = 0
+        elif key == "t" and (told := terminal.line("\r\x1b[Ktask: ")):
+            (result,) = self.set_parameters([Parameter("task", value=told)])
+            self._show(result.reason or f"task: {told}", "\n")
+        elif key in KEYS:
+            try:
+                self._show(self._order(KEYS[key]), "\n")
+            except HimoeError as error:
+                self._show(str(error), "\n")
+
+    def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name != "task":
+                reason = f"parameter '{parameter.name}' is read when the node starts; restart it to change"
+                return SetParametersResult(successful=False, reason=reason)
+            if self._recorder is not None and self._recorder.recording:
+                return SetParametersResult(successful=False, reason="the task stays while an episode is recorded")
+            self._task = parameter.value
+            if self._recorder is not None:
+                self._recorder.task = self._task
+        return SetParametersResult(successful=True)
+
+
+def _message_class(name: str) -> type:
+    """`sensor_msgs/msg/Image` -> its class."""
+    package, _, own = name.partition("/msg/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), own)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"config/recording.yaml: message type '{name}' is not installed: {error}") from error
+
+
+def main() -> None:
+    run(Recorder)
+
+
+if __name__ == "__main__":
+    main()
