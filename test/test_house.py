@@ -9,7 +9,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "himoe_ros"
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
-TOP = {"check_commands", "model_commands", "bringup", "cli", "launching", "resources", "runner", "terminal"}
+TOP = {
+    "check_commands",
+    "model_commands",
+    "recording_commands",
+    "bringup",
+    "cli",
+    "launching",
+    "resources",
+    "runner",
+    "terminal",
+}
 
 # room -> rooms of ours that it may import (besides itself)
 ARROWS = {
@@ -29,7 +39,18 @@ ARROWS = {
     "bench": {"core", "model"},
     "model_commands": {"core", "model", "policy", "resources"},
     "check_commands": {"bringup", "control", "core", "resources"},
-    "cli": {"core", "check_commands", "model_commands", "bench", "bringup", "resources", "runner", "sim"},
+    "recording_commands": {"core", "recording", "resources"},
+    "cli": {
+        "core",
+        "check_commands",
+        "model_commands",
+        "recording_commands",
+        "bench",
+        "bringup",
+        "resources",
+        "runner",
+        "sim",
+    },
 }
 ROS = {"rclpy", "launch", "launch_ros", "cv_bridge", "std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs"}
 FORBIDDEN = {

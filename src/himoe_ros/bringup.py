@@ -39,6 +39,7 @@ class NodeSpec:
     parameters: Mapping[str, str | int | float | bool]
     environment: Mapping[str, str] = field(default_factory=dict)
     leaves_within_s: float = 0.0  # it is ended before the others, and has so long for it
+    keyboard: bool = False  # it reads keys from the terminal
 
 
 ARGUMENTS = (
@@ -63,6 +64,28 @@ TRIAL_ARGUMENTS = (
     Argument("time_limit_s", 20.0, "s, after which a trial has failed"),
     Argument("out", "himoe_results", "folder for results.json and trials.mp4"),
 )
+
+
+RECORD_ARGUMENTS = (
+    Argument("out", "episodes", "folder of the session; one that exists is gone on with"),
+    Argument("task", "", "what is shown, in words; also the instruction of the training set"),
+    Argument("operator", "", "who shows it"),
+    Argument("episodes", 0, "how many are wanted; 0 for as many as come"),
+    Argument("images", "", "raw or jpeg; config/recording.yaml decides without it"),
+)
+
+
+def recorder(robot: str, options: Mapping[str, object], keys: bool = False) -> tuple[NodeSpec, ...]:
+    """The recorder beside a robot's graph.
+
+    Args:
+        robot: name of an embodiment.
+        options: argument name -> value; missing ones take their default.
+        keys: whether it reads keys from the terminal.
+    """
+    load_embodiment(robot, config("embodiments"))
+    value = {a.name: _convert(a, options.get(a.name, a.default)) for a in RECORD_ARGUMENTS}
+    return (NodeSpec("recorder", "recorder", {"embodiment": robot, **value, "keys": keys}, keyboard=keys),)
 
 
 def arguments(robot: str, trials: bool = False) -> tuple[Argument, ...]:

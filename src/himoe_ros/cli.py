@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from .bringup import ARGUMENTS, TRIAL_ARGUMENTS, Argument, bench_graphs, graph
+from .bringup import ARGUMENTS, RECORD_ARGUMENTS, TRIAL_ARGUMENTS, Argument, bench_graphs, graph, recorder
 from .check_commands import add_check_commands
 from .core.errors import HimoeError
 from .model_commands import add_model_commands
+from .recording_commands import add_bag_commands
 from .resources import config, is_preset
 from .runner import run_graph
 
@@ -49,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(demo)
     _add_common(demo)
 
+    record = _command(commands, "record", _record, "record demonstrations: r start, s save, d discard, t task, q quit")
+    record.add_argument("robot", help=f"embodiment: {', '.join(robots)}")
+    _add(record, RECORD_ARGUMENTS)
+    _add_common(record)
+
     picture = _command(commands, "picture", _picture, "render the simulated workplace to a PNG file")
     picture.add_argument("out", type=Path, help="file to write")
     picture.add_argument("--camera", default="overview", help="base, left_wrist or overview")
@@ -66,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(policy_bench)
     add_model_commands(commands)
     add_check_commands(commands)
+    add_bag_commands(commands)
     return parser
 
 
@@ -117,6 +124,11 @@ def _demo(options: argparse.Namespace) -> int:
     if options.json and code == 0:
         shutil.copy(out / "results.json", options.json)
     return code
+
+
+def _record(options: argparse.Namespace) -> int:
+    specs = recorder(options.robot, _values(options, RECORD_ARGUMENTS), keys=True)
+    return run_graph(specs, options.namespace, options.log_level, options.params_file, foreground="recorder")
 
 
 def _picture(options: argparse.Namespace) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
@@ -9,7 +11,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext
 
-from .bringup import arguments, environment, graph
+from .bringup import RECORD_ARGUMENTS, Argument, NodeSpec, arguments, environment, graph, recorder
 
 COMMON = (
     ("namespace", "", "namespace of every node and relative topic"),
@@ -20,7 +22,20 @@ COMMON = (
 
 def robot_actions(robot: str, trials: bool = False) -> list[Action]:
     """Everything a launch file of one robot does."""
-    known = arguments(robot, trials)
+    return _actions(arguments(robot, trials), lambda value: graph(robot, value, trials))
+
+
+def recorder_actions() -> list[Action]:
+    """Everything record.launch.py does."""
+    robot = Argument("robot", "xarm7", "embodiment")
+
+    def nodes(value: dict[str, str]) -> tuple[NodeSpec, ...]:
+        return recorder(value.pop(robot.name), value)
+
+    return _actions((robot, *RECORD_ARGUMENTS), nodes)
+
+
+def _actions(known: Sequence[Argument], specs: Callable[[dict[str, str]], Sequence[NodeSpec]]) -> list[Action]:
     declared = [DeclareLaunchArgument(a.name, default_value=str(a.default), description=a.help) for a in known]
     declared += [DeclareLaunchArgument(n, default_value=d, description=h) for n, d, h in COMMON]
     variables = [SetEnvironmentVariable(k, v) for k, v in environment().items()]
@@ -43,7 +58,7 @@ def robot_actions(robot: str, trials: bool = False) -> list[Action]:
                 on_exit=Shutdown(),
                 sigterm_timeout=str(5.0 + spec.leaves_within_s),
             )
-            for spec in graph(robot, {a.name: value(a.name) for a in known}, trials)
+            for spec in specs({a.name: value(a.name) for a in known})
         ]
 
     return [*declared, *variables, OpaqueFunction(function=nodes)]

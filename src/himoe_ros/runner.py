@@ -145,7 +145,7 @@ def _start(spec: NodeSpec, command: list[str], log: Path | None) -> Process:
         popen = subprocess.Popen(
             command,
             env=variables,
-            stdin=subprocess.DEVNULL,
+            stdin=None if spec.keyboard else subprocess.DEVNULL,
             stdout=out,
             stderr=None if out is None else subprocess.STDOUT,
             # Ctrl-C reaches the runner alone, which ends the nodes in order ...
