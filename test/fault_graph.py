@@ -110,6 +110,7 @@ class FaultGraph:
         process = self._processes[name]
         if process.poll() is None:
             process.send_signal(number)
+            process.send_signal(signal.SIGCONT)  # a stopped one takes no other signal
             process.wait(10.0)
 
     def ready(self) -> None:
