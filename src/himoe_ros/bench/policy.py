@@ -41,6 +41,7 @@ def bench_policy(runs: int, threads: int, models: Path) -> dict[str, list[Row]]:
         ("true expert size, small VLM, chunk 50, bfloat16", replace(full, chunk_steps=50), torch.bfloat16),
         ("true expert size, small VLM, chunk 10, float32", full, torch.float32),
         ("true expert size, small VLM, chunk 50, float32", replace(full, chunk_steps=50), torch.float32),
+        ("himoe_small, bfloat16", small, torch.bfloat16),
         ("himoe_small, float32", small, torch.float32),
     ):
         ours, theirs = (HiMoEVLA(config).initialise(0).to(dtype).eval() for _ in range(2))
