@@ -1,0 +1,159 @@
+"""A bag -> the observations a live policy would have built, at a fixed rate, each with what the robot was then sent to.
+
+Messages are replayed through the live policy's own Synchronizer and unified vector, in the order and at the times
+in which they were received.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..core.embodiment import END_EFFECTOR, Embodiment
+from ..core.errors import HimoeError, ObservationError, RecordingError
+from ..core.messages import image_array, pose_array, seconds
+from ..core.observation import Floats, Image, Observation, RobotState
+from ..core.synchronizer import Synchronizer, SyncLimits
+from ..core.unified import encode_state, named_positions
+from .contract import COMPRESSED
+from .reader import BagInfo, Recorded, read_messages
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One step of an episode.
+
+    Attributes:
+        index: 0, 1, ...
+        observation: as the live policy would have built it.
+        state: (24,) its robot state, in the slots of every action space of the embodiment.
+        action: (24,) where the robot was sent to, one period after the observation; absolute, in the same slots.
+    """
+
+    index: int
+    observation: Observation
+    state: Floats
+    action: Floats
+
+
+@dataclass
+class _Replay:
+    """What has been received up to a moment."""
+
+    synchronizer: Synchronizer
+    instruction: str = ""
+    stamps: list[float] = field(default_factory=list)  # s, of commands
+    commands: list[dict[str, float]] = field(default_factory=list)
+
+
+def read_frames(info: BagInfo, embodiment: Embodiment, limits: SyncLimits, rate_hz: float) -> Iterator[Frame]:
+    """Frames from the first complete observation to the last with a command one period later.
+
+    Args:
+        info: of a complete bag.
+        embodiment: of the robot it was recorded on.
+        limits: of the live policy, from config/safety.yaml.
+        rate_hz: frames a second, > 0.
+
+    Raises:
+        RecordingError: in the middle of the episode there was a moment without an observation, or nothing to learn.
+    """
+    pending: list[tuple[Observation, Floats]] = []
+    index = 0
+    replay = _Replay(Synchronizer([c.name for c in embodiment.cameras], _needs_eef(embodiment), limits))
+    for observation in _observations(info, embodiment, replay, 1.0 / rate_hz):
+        pending.append((observation, unified(embodiment, observation.state)))
+        while pending and replay.stamps and replay.stamps[-1] >= pending[0][0].stamp + 1.0 / rate_hz:
+            first, state = pending.pop(0)
+            yield Frame(index, first, state, _command_at(embodiment, replay, first.stamp + 1.0 / rate_hz))
+            index += 1
+    if index == 0:
+        raise RecordingError(
+            f"{info.folder}: nothing to learn from: no observation is followed by a command on 'action'"
+        )
+
+
+def unified(embodiment: Embodiment, state: RobotState) -> Floats:
+    """(24,) the robot's state in the slots of all its action spaces, which never overlap."""
+    values = np.zeros(24)
+    for space in embodiment.action_spaces.values():
+        values[space.slots] = encode_state(embodiment, space, state)[space.slots]
+    return values
+
+
+def _observations(info: BagInfo, embodiment: Embodiment, replay: _Replay, period: float) -> Iterator[Observation]:
+    """One a period, of what had been received by then."""
+    due: float | None = None  # s; none before the first complete observation
+    for message in read_messages(info):
+        while due is not None and message.received > due:
+            try:
+                yield replay.synchronizer.observation(due, replay.instruction)
+            except ObservationError as error:
+                raise RecordingError(
+                    f"{info.folder}: {due - info.start:.2f} s into the episode there is no observation: {error}; "
+                    "himoe bag check tells more"
+                ) from error
+            due += period
+        _take(message, embodiment, replay)
+        if due is None and _complete(replay, message.received):
+            due = message.received
+
+
+def _complete(replay: _Replay, now: float) -> bool:
+    try:
+        replay.synchronizer.observation(now, replay.instruction)
+    except ObservationError:
+        return False
+    return bool(replay.instruction)
+
+
+def _take(message: Recorded, embodiment: Embodiment, replay: _Replay) -> None:
+    """As the policy node does with a message; what it would drop is dropped here too."""
+    topic, body, now = message.topic, message.message, message.received
+    try:
+        for camera in embodiment.cameras:
+            if topic.endswith((f"/{camera.topic}", f"/{camera.topic}/compressed")):
+                replay.synchronizer.push_image(camera.name, seconds(body.header.stamp), _picture(body), now)
+                return
+        if topic.endswith("/joint_states"):
+            positions = named_positions(body.name, body.position, embodiment.joint_names)
+            replay.synchronizer.push_joints(seconds(body.header.stamp), positions, now)
+        elif topic.endswith("/eef_pose"):
+            replay.synchronizer.push_eef(seconds(body.header.stamp), pose_array(body), now)
+        elif topic.endswith("/instruction"):
+            replay.instruction = body.data
+        elif topic.endswith("/action"):
+            replay.stamps.append(seconds(body.header.stamp))
+            replay.commands.append(named_positions(body.name, body.position, embodiment.joint_names))
+    except ObservationError:
+        return  # the live policy complains and goes on; `himoe bag check` counts what is wrong
+
+
+def _picture(body: Any) -> Image:
+    if not hasattr(body, "format"):
+        return image_array(body)
+    decoded = cv2.imdecode(np.frombuffer(body.data, np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise ObservationError(f"a {COMPRESSED} of format '{body.format}' cannot be decoded")
+    return np.ascontiguousarray(decoded[..., ::-1])
+
+
+def _command_at(embodiment: Embodiment, replay: _Replay, stamp: float) -> Floats:
+    """(24,) the command nearest to a moment that the commands have reached."""
+    after = bisect_left(replay.stamps, stamp)
+    joints = replay.commands[min({max(after - 1, 0), after}, key=lambda i: abs(replay.stamps[i] - stamp))]
+    arm = embodiment.arms[0]
+    eef = arm.forward(np.array([joints[j] for j in arm.joints])) if arm.chain is not None else None
+    try:
+        return unified(embodiment, RobotState(joints, eef))
+    except HimoeError as error:
+        raise RecordingError(f"a command cannot be told in unified slots: {error}") from error
+
+
+def _needs_eef(embodiment: Embodiment) -> bool:
+    return any(space.names[0] in END_EFFECTOR for space in embodiment.action_spaces.values())

@@ -1,0 +1,97 @@
+"""From bags to what a policy learns: the live policy's own observations, and the commands that followed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rclpy.serialization import serialize_message
+from std_msgs.msg import String
+
+from himoe_ros.core.embodiment import load_embodiment
+from himoe_ros.core.errors import RecordingError
+from himoe_ros.core.observation import RobotState
+from himoe_ros.core.safety import load_safety
+from himoe_ros.core.unified import encode_state
+from himoe_ros.nodes.conversions import compressed, image_message, joint_message, pose_message
+from himoe_ros.recording.bag import BagWriter, Topic
+from himoe_ros.recording.frames import read_frames, unified
+from himoe_ros.recording.reader import read_info
+from himoe_ros.resources import config
+
+XARM7 = load_embodiment("xarm7", config("embodiments"))
+ARM = XARM7.arms[0]
+LIMITS = load_safety(config("safety.yaml")).sensors
+BEGIN, LASTING, RATE = 1000.0, 2.0, 10.0  # s, s, Hz
+
+
+def joints_at(t: float) -> np.ndarray:
+    """(8,) rad, measured."""
+    return np.append(ARM.bounds.rest + 0.1 * np.sin(t), 0.4)
+
+
+def picture_at(k: int) -> np.ndarray:
+    return np.random.default_rng(k).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+def record(folder: Path, jpeg: bool = False, blind: tuple[float, float] = (0.0, 0.0)) -> Path:
+    """Cameras at 20 Hz, 10 ms late; states and commands at 100 Hz, commands 50 ms ahead of the states."""
+    bag = BagWriter(folder, {"embodiment": "xarm7"}, "kilted")
+    kinds = {"joint_states": "sensor_msgs/msg/JointState", "action": "sensor_msgs/msg/JointState"}
+    kinds |= {"eef_pose": "geometry_msgs/msg/PoseStamped", "instruction": "std_msgs/msg/String"}
+    channels = {name: bag.add_topic(Topic(f"/robot/{name}", kind)) for name, kind in kinds.items()}
+    ending, kind = ("/compressed", "sensor_msgs/msg/CompressedImage") if jpeg else ("", "sensor_msgs/msg/Image")
+    for c in XARM7.cameras:
+        channels[c.name] = bag.add_topic(Topic(f"/robot/{c.topic}{ending}", kind))
+
+    def put(name: str, message: bytes, received: float) -> None:
+        bag.write(channels[name], message, round(received * 1e9), round(received * 1e9))
+
+    put("instruction", serialize_message(String(data="lift")), BEGIN)
+    for k in range(round(LASTING * 100)):
+        t = BEGIN + k / 100
+        put("joint_states", serialize_message(joint_message(XARM7.joint_names, joints_at(t), t)), t + 0.001)
+        pose = ARM.forward(joints_at(t)[:7])
+        put("eef_pose", serialize_message(pose_message(pose, t, "base")), t + 0.001)
+        put("action", serialize_message(joint_message(XARM7.joint_names, joints_at(t + 0.05), t)), t + 0.001)
+        if k % 5 == 0 and not blind[0] < t - BEGIN < blind[1]:
+            for c in XARM7.cameras:
+                image = serialize_message(image_message(picture_at(k), t, c.name))
+                put(c.name, compressed(image, 95) if jpeg else image, t + 0.01)
+    bag.close({"complete": "yes"})
+    return folder
+
+
+def test_frames_are_live_observations_with_the_command_one_period_later(tmp_path):
+    frames = list(read_frames(read_info(record(tmp_path / "bag")), XARM7, LIMITS, RATE))
+    assert len(frames) == pytest.approx(LASTING * RATE, abs=2)
+    stamps = [f.observation.stamp for f in frames]
+    assert np.diff(stamps) == pytest.approx(1 / RATE, abs=1e-6)
+    for index, frame in enumerate(frames):
+        t, seen = frame.observation.stamp, frame.observation
+        assert frame.index == index and seen.instruction == "lift"
+        for image in seen.images.values():
+            assert np.array_equal(image, picture_at(round((t - BEGIN) * 100)))
+        joints, pose = joints_at(t), ARM.forward(joints_at(t)[:7])
+        state = RobotState(dict(zip(XARM7.joint_names, joints, strict=True)), pose)
+        for space in XARM7.action_spaces.values():
+            wanted = encode_state(XARM7, space, state)[space.slots]
+            assert frame.state[space.slots] == pytest.approx(wanted, abs=1e-6)
+        ahead = joints_at(t + 1 / RATE + 0.05)
+        target = RobotState(dict(zip(XARM7.joint_names, ahead, strict=True)), ARM.forward(ahead[:7]))
+        assert frame.action == pytest.approx(unified(XARM7, target), abs=1e-6)
+
+
+def test_compressed_images_are_seen_too(tmp_path):
+    frames = list(read_frames(read_info(record(tmp_path / "bag", jpeg=True)), XARM7, LIMITS, RATE))
+    seen = frames[3].observation
+    error = seen.images["base"].astype(float) - picture_at(round((seen.stamp - BEGIN) * 100))
+    assert np.sqrt((error**2).mean()) < 60, "noise is what JPEG is worst at"
+    assert abs(error.mean()) < 5, "red is red"
+
+
+def test_a_blind_moment_in_the_middle_is_named_and_nothing_is_made_up(tmp_path):
+    info = read_info(record(tmp_path / "bag", blind=(0.8, 1.3)))
+    with pytest.raises(RecordingError, match=r"1\.\d\d s into the episode there is no observation: camera 'base' is"):
+        list(read_frames(info, XARM7, LIMITS, RATE))
