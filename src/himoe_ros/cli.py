@@ -16,7 +16,7 @@ from .bringup import ARGUMENTS, RECORD_ARGUMENTS, TRIAL_ARGUMENTS, Argument, ben
 from .check_commands import add_check_commands
 from .core.errors import HimoeError
 from .model_commands import add_model_commands
-from .recording_commands import add_bag_commands
+from .recording_commands import add_bag_commands, add_export_command
 from .resources import config, is_preset
 from .runner import run_graph
 
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model_commands(commands)
     add_check_commands(commands)
     add_bag_commands(commands)
+    add_export_command(commands)
     return parser
 
 

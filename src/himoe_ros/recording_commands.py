@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 from .core.embodiment import load_embodiment
-from .core.errors import RecordingError
+from .core.errors import ConfigError, RecordingError
+from .core.safety import load_safety
 from .recording.bags import describe
 from .recording.check import Verdict, check, worst
 from .recording.contract import load_contract
@@ -28,6 +30,16 @@ def add_bag_commands(commands) -> None:
     mend = _command(bag, "repair", _repair, "save what can be read of a bag whose recorder was killed")
     mend.add_argument("folder", type=Path, help="the broken bag; it stays as it is")
     mend.add_argument("out", type=Path, nargs="?", help="new bag; FOLDER_repaired without it")
+
+
+def add_export_command(commands) -> None:
+    """Add `export` to the subparsers of `himoe`."""
+    text = "make a LeRobot dataset (v3.0) of bags; one that was interrupted goes on"
+    parser = _command(commands, "export", _export, text)
+    parser.add_argument("folder", type=Path, nargs="+", help="bag, or folder of a session")
+    parser.add_argument("out", type=Path, help="dataset to write; must not exist")
+    parser.add_argument("--robot", default="xarm7", help="embodiment (default: xarm7)")
+    parser.add_argument("--rate-hz", type=int, default=10, help="frames a second (default: 10)")
 
 
 def _command(commands, name: str, run, text: str) -> argparse.ArgumentParser:
@@ -64,6 +76,27 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
     return 1 if Verdict.FAIL in verdicts else 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    try:
+        from .recording.export import Progress, export  # noqa: PLC0415 - needs pyarrow and PyAV
+    except ImportError as error:
+        raise ConfigError(f"himoe export needs more packages ({error}): pip install 'himoe_ros[train]'") from error
+
+    if options.rate_hz < 1:
+        raise ConfigError(f"--rate-hz must be at least 1, got {options.rate_hz}")
+    embodiment = load_embodiment(options.robot, config("embodiments"))
+    begin = time.monotonic()
+
+    def tell(p: Progress) -> None:
+        left = (time.monotonic() - begin) / (p.number + 1) * (p.total - p.number - 1)
+        print(f"{p.number + 1}/{p.total}  {p.bag}: {p.frames} frames, {left:.0f} s left", flush=True)
+
+    limits = load_safety(config("safety.yaml")).sensors
+    frames = export(_bags(options.folder), options.out, embodiment, limits, options.rate_hz, tell)
+    print(f"{options.out}: {frames} frames at {options.rate_hz} Hz")
+    return 0
 
 
 def _repair(options: argparse.Namespace) -> int:

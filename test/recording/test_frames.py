@@ -35,9 +35,9 @@ def picture_at(k: int) -> np.ndarray:
     return np.random.default_rng(k).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
 
-def record(folder: Path, jpeg: bool = False, blind: tuple[float, float] = (0.0, 0.0)) -> Path:
+def record(folder: Path, jpeg: bool = False, blind: tuple[float, float] = (0.0, 0.0), **about: str) -> Path:
     """Cameras at 20 Hz, 10 ms late; states and commands at 100 Hz, commands 50 ms ahead of the states."""
-    bag = BagWriter(folder, {"embodiment": "xarm7"}, "kilted")
+    bag = BagWriter(folder, {"embodiment": "xarm7", "task": "lift", "config": "1"} | about, "kilted")
     kinds = {"joint_states": "sensor_msgs/msg/JointState", "action": "sensor_msgs/msg/JointState"}
     kinds |= {"eef_pose": "geometry_msgs/msg/PoseStamped", "instruction": "std_msgs/msg/String"}
     channels = {name: bag.add_topic(Topic(f"/robot/{name}", kind)) for name, kind in kinds.items()}
@@ -59,7 +59,7 @@ def record(folder: Path, jpeg: bool = False, blind: tuple[float, float] = (0.0, 
             for c in XARM7.cameras:
                 image = serialize_message(image_message(picture_at(k), t, c.name))
                 put(c.name, compressed(image, 95) if jpeg else image, t + 0.01)
-    bag.close({"complete": "yes"})
+    bag.close({"complete": about.get("complete", "yes")})
     return folder
 
 
