@@ -7,7 +7,7 @@ LIBRARIES := libegl1 libosmesa6 libgl1
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export MUJOCO_GL ?= egl
 
-.PHONY: demo test faults mutants soak lint bench venv clean
+.PHONY: demo test faults mutants soak interop lint bench venv clean
 
 demo: venv
 	$(BIN)/himoe demo
@@ -23,6 +23,21 @@ mutants: venv
 
 soak: venv
 	$(BIN)/pytest test/soak/random_faults.py
+
+interop: venv .interop/.ready
+	rm -rf .interop/check && mkdir .interop/check
+	$(BIN)/python test/interop/make_dataset.py .interop/check
+	env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u LD_LIBRARY_PATH HF_HUB_OFFLINE=1 HF_HOME=$(CURDIR)/.interop/check/hf \
+		PYTHONPATH=test/interop/stubs .interop/bin/python test/interop/read_dataset.py .interop/check
+
+# lerobot's own requirements ask for another torch: it gets its other packages, and this project's torch.
+.interop/.ready: $(READY)
+	"$(PYTHON)" -m venv .interop
+	.interop/bin/pip install --progress-bar on datasets==4.8.5 huggingface-hub==0.35.3 av==15.1.0 pillow==13.0.0 \
+		psutil==7.2.2 safetensors==0.8.0 "packaging<26" numpy==2.4.6
+	.interop/bin/pip install --progress-bar on --no-deps lerobot==0.4.4 accelerate==1.15.0
+	realpath .venv/lib/python3.11/site-packages > .interop/lib/python3.11/site-packages/torch_of_himoe.pth
+	@touch $@
 
 lint: venv
 	$(BIN)/ruff check src test launch setup.py
@@ -47,4 +62,4 @@ $(READY): setup.py constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv build install log
+	rm -rf .venv .interop build install log
