@@ -119,7 +119,10 @@ class BoxLog:
         A command may be on its way when the stop happens; the box refuses it, and it is one at most.
         """
         moves = [e for e in self.entries if since < e.time < until and _moves(e)]
-        told = f"{len(moves)} moves from {since:.3f} on, the first are {moves[:3]}"
+        around = [
+            f"{e.time - since:+.3f} {e.words}" for e in self.entries if since - 0.1 < e.time < until and not _moves(e)
+        ]
+        told = f"{len(moves)} moves from {since:.3f} on, the first are {moves[:3]}; what else came: {around[:40]}"
         assert not [e for e in moves if e.accepted], told
         assert len(moves) <= 1 and all(e.time < since + 2 * PERIOD for e in moves), told
 
