@@ -31,8 +31,7 @@ class Terminal:
         self._before = termios.tcgetattr(self._file) if sys.stdin.isatty() else None
 
     def __enter__(self) -> Terminal:
-        if self._before is not None:
-            tty.setcbreak(self._file)
+        self._take_keys()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,8 +53,11 @@ class Terminal:
             print(prompt, end="", flush=True)
             return sys.stdin.readline().strip()
         finally:
-            if self._before is not None:
-                tty.setcbreak(self._file)
+            self._take_keys()
+
+    def _take_keys(self) -> None:
+        if self._before is not None:
+            tty.setcbreak(self._file, termios.TCSADRAIN)  # the default throws away what was typed already
 
 
 def split_keys(data: bytes) -> Iterator[str]:
