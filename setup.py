@@ -6,14 +6,20 @@ from setuptools import find_packages, setup
 
 NAME = "himoe_ros"
 NODES = (
+    "bag_player",
     "controller",
     "graph_probe",
     "graph_survey",
     "policy",
     "recorder",
     "sim_cameras",
+    "sim_collector",
+    "sim_expert",
     "sim_robot",
     "synthetic_sensors",
+    "teleop_keyboard",
+    "teleop_leader",
+    "teleop_pad",
     "trials",
 )
 
@@ -64,7 +70,7 @@ setup(
     python_requires=">=3.10",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"himoe_ros.sim": ["*.xml"]},
+    package_data={"himoe_ros.sim": ["*.xml"], "himoe_ros.recording": ["*.css"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

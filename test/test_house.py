@@ -13,12 +13,14 @@ TOP = {
     "check_commands",
     "model_commands",
     "recording_commands",
+    "sim_commands",
     "bringup",
     "cli",
     "launching",
     "resources",
     "runner",
     "terminal",
+    "video",
 }
 
 # room -> rooms of ours that it may import (besides itself)
@@ -28,9 +30,11 @@ ARROWS = {
     "policy": {"core", "model"},
     "control": {"core"},
     "sim": {"core"},
-    "trials": {"core"},
-    "recording": {"core"},
-    "nodes": {"core", "policy", "control", "recording", "sim", "trials", "resources", "terminal"},
+    "trials": {"core", "video"},
+    "recording": {"core", "video"},
+    "video": {"core"},
+    "teleop": {"core"},
+    "nodes": {"core", "policy", "control", "recording", "sim", "teleop", "trials", "resources", "terminal"},
     "terminal": set(),
     "bringup": {"core", "resources"},
     "runner": {"core", "bringup"},
@@ -39,7 +43,8 @@ ARROWS = {
     "bench": {"core", "model"},
     "model_commands": {"core", "model", "policy", "resources"},
     "check_commands": {"bringup", "control", "core", "resources"},
-    "recording_commands": {"core", "recording", "resources"},
+    "recording_commands": {"bringup", "core", "recording", "resources", "runner"},
+    "sim_commands": {"bringup", "core"},
     "cli": {
         "core",
         "check_commands",
@@ -50,6 +55,7 @@ ARROWS = {
         "resources",
         "runner",
         "sim",
+        "sim_commands",
     },
 }
 ROS = {"rclpy", "launch", "launch_ros", "cv_bridge", "std_msgs", "sensor_msgs", "geometry_msgs", "trajectory_msgs"}
@@ -61,6 +67,7 @@ FORBIDDEN = {
     "sim": {*ROS, "torch"},
     "trials": {*ROS, "torch", "mujoco"},
     "recording": {*ROS, "torch", "mujoco"},
+    "teleop": {*ROS, "torch", "mujoco", "time"},
     "bringup": {*ROS, "torch", "mujoco"},
     "runner": {*ROS, "torch", "mujoco"},
     "model_commands": {*ROS, "torch", "mujoco"},

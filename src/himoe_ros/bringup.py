@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
+from .core.reading import load_yaml, mapping
 from .resources import config
 
 SIM_ADDRESS = "127.0.0.2"
@@ -19,6 +20,7 @@ SDK_PORT = 502  # built into the vendor's SDK
 UNPRIVILEGED_PORT = 10502
 PARK_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
+NO_POLICY = "none"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class NodeSpec:
     name: str
     parameters: Mapping[str, str | int | float | bool]
     environment: Mapping[str, str] = field(default_factory=dict)
+    remappings: Mapping[str, str] = field(default_factory=dict)
     leaves_within_s: float = 0.0  # it is ended before the others, and has so long for it
     keyboard: bool = False  # it reads keys from the terminal
 
@@ -46,8 +49,11 @@ ARGUMENTS = (
     Argument("hardware", "sim", "sim: simulated robot and cameras; real: a robot at robot_ip, your camera drivers"),
     Argument("robot_ip", "", "address of the robot's controller, host or host:port; for hardware real"),
     Argument(
-        "policy", "himoe_small", "policy folder or Hugging Face name; the name of a preset runs untrained weights"
+        "policy",
+        "himoe_small",
+        "policy folder or Hugging Face name; the name of a preset runs untrained weights; none: a person drives",
     ),
+    Argument("takeover", False, "the policy's plans pass through `himoe teleop ... --over-policy true`"),
     Argument("action_space", "end_effector", "which action space of the embodiment the policy commands"),
     Argument("replan_period_s", 0.5, "s between the starts of two plans"),
     Argument("torch_threads", 1, "CPU threads of the policy"),
@@ -73,6 +79,51 @@ RECORD_ARGUMENTS = (
     Argument("episodes", 0, "how many are wanted; 0 for as many as come"),
     Argument("images", "", "raw or jpeg; config/recording.yaml decides without it"),
 )
+TELEOP_ARGUMENTS = (
+    Argument("device", "keyboard", "keyboard, expert (simulation only), or a file of config/teleop"),
+    Argument("device_file", "", "of a pad, such as /dev/input/event5; found by its name without it"),
+    Argument("action_space", "end_effector", "that the controller executes"),
+    Argument("over_policy", False, "stand before a policy (himoe up ... --takeover true), to take over from it"),
+    Argument("seed", 0, "of the expert's hand"),
+)
+PLAY_ARGUMENTS = (
+    Argument("rate", 1.0, "how many times as fast as it was recorded"),
+    Argument("topics", "", "only these, with commas between; without it all but commands and chunks"),
+    Argument("keep_stamps", False, "stamps as recorded; without it they are those of now, as live nodes want them"),
+)
+
+
+def player(bag: str, options: Mapping[str, object]) -> tuple[NodeSpec, ...]:
+    """The node that plays a bag."""
+    value = {a.name: _convert(a, options.get(a.name, a.default)) for a in PLAY_ARGUMENTS}
+    return (NodeSpec("bag_player", "bag_player", {"bag": bag, **value}),)
+
+
+def teleop(robot: str, options: Mapping[str, object]) -> tuple[NodeSpec, ...]:
+    """A node by which a person, or the simulation's expert, drives a robot beside its graph.
+
+    Args:
+        robot: name of an embodiment.
+        options: argument name -> value; missing ones take their default.
+    """
+    load_embodiment(robot, config("embodiments"))
+    value = {a.name: _convert(a, options.get(a.name, a.default)) for a in TELEOP_ARGUMENTS}
+    device = value.pop("device")
+    common = {"embodiment": robot, **{key: value[key] for key in ("action_space", "over_policy")}}
+    if device == "keyboard":
+        return (NodeSpec("teleop_keyboard", "teleop_keyboard", common, keyboard=True),)
+    if device == "expert":
+        return (NodeSpec("sim_expert", "sim_expert", {**common, "seed": value["seed"]}),)
+    described = {path.stem: path for path in config("teleop").glob("*.yaml")}
+    if device not in described:
+        raise ConfigError(f"'{device}' is no device; there are: keyboard, expert, {', '.join(sorted(described))}")
+    kind = mapping(load_yaml(described[device]), str(described[device])).get("kind")
+    if kind == "pad":
+        own = {"device": device, "device_file": value["device_file"]}
+        return (NodeSpec("teleop_pad", "teleop_pad", {**common, **own}),)
+    if kind == "leader":
+        return (NodeSpec("teleop_leader", "teleop_leader", {**common, "device": device}),)
+    raise ConfigError(f"{described[device]}: kind must be pad or leader, got {kind!r}")
 
 
 def recorder(robot: str, options: Mapping[str, object], keys: bool = False) -> tuple[NodeSpec, ...]:
@@ -136,8 +187,10 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
             },
             leaves_within_s=(PARK_WITHIN_S if value["park"] else 0.0) + STOP_WITHIN_S,
         ),
-        NodeSpec("policy", "policy", {**common, **policy}),
     ]
+    if value["policy"] != NO_POLICY:
+        behind = {name: f"policy/{name}" for name in ("action_chunk", "chunk_source")} if value["takeover"] else {}
+        specs.append(NodeSpec("policy", "policy", {**common, **policy}, remappings=behind))
     if trials:
         session = {k: value[k] for k in ("trials", "time_limit_s", "out", "seed")}
         specs.append(NodeSpec("trials", "trials", {**common, **session}, {"MUJOCO_GL": "disable"}))

@@ -12,13 +12,24 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from .bringup import ARGUMENTS, RECORD_ARGUMENTS, TRIAL_ARGUMENTS, Argument, bench_graphs, graph, recorder
+from .bringup import (
+    ARGUMENTS,
+    RECORD_ARGUMENTS,
+    TELEOP_ARGUMENTS,
+    TRIAL_ARGUMENTS,
+    Argument,
+    bench_graphs,
+    graph,
+    recorder,
+    teleop,
+)
 from .check_commands import add_check_commands
 from .core.errors import HimoeError
 from .model_commands import add_model_commands
 from .recording_commands import add_bag_commands, add_export_command
 from .resources import config, is_preset
 from .runner import run_graph
+from .sim_commands import add_sim_commands
 
 UNTRAINED = "The weights are UNTRAINED (random): the arm moves safely but without a plan, and no trial should succeed."
 
@@ -55,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     _add(record, RECORD_ARGUMENTS)
     _add_common(record)
 
+    drive = _command(commands, "teleop", _teleop, "drive a robot by keys, pad, leader arms, or the simulation's expert")
+    drive.add_argument("robot", help=f"embodiment: {', '.join(robots)}")
+    _add(drive, TELEOP_ARGUMENTS)
+    _add_common(drive)
+
     picture = _command(commands, "picture", _picture, "render the simulated workplace to a PNG file")
     picture.add_argument("out", type=Path, help="file to write")
     picture.add_argument("--camera", default="overview", help="base, left_wrist or overview")
@@ -74,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add_check_commands(commands)
     add_bag_commands(commands)
     add_export_command(commands)
+    add_sim_commands(commands)
     return parser
 
 
@@ -130,6 +147,11 @@ def _demo(options: argparse.Namespace) -> int:
 def _record(options: argparse.Namespace) -> int:
     specs = recorder(options.robot, _values(options, RECORD_ARGUMENTS), keys=True)
     return run_graph(specs, options.namespace, options.log_level, options.params_file, foreground="recorder")
+
+
+def _teleop(options: argparse.Namespace) -> int:
+    specs = teleop(options.robot, _values(options, TELEOP_ARGUMENTS))
+    return run_graph(specs, options.namespace, options.log_level, options.params_file, foreground=specs[0].name)
 
 
 def _picture(options: argparse.Namespace) -> int:

@@ -11,7 +11,17 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext
 
-from .bringup import RECORD_ARGUMENTS, Argument, NodeSpec, arguments, environment, graph, recorder
+from .bringup import (
+    RECORD_ARGUMENTS,
+    TELEOP_ARGUMENTS,
+    Argument,
+    NodeSpec,
+    arguments,
+    environment,
+    graph,
+    recorder,
+    teleop,
+)
 
 COMMON = (
     ("namespace", "", "namespace of every node and relative topic"),
@@ -27,12 +37,22 @@ def robot_actions(robot: str, trials: bool = False) -> list[Action]:
 
 def recorder_actions() -> list[Action]:
     """Everything record.launch.py does."""
+    return _beside(recorder, RECORD_ARGUMENTS)
+
+
+def teleop_actions() -> list[Action]:
+    """Everything teleop.launch.py does."""
+    return _beside(teleop, TELEOP_ARGUMENTS)
+
+
+def _beside(make: Callable[[str, dict[str, str]], Sequence[NodeSpec]], known: Sequence[Argument]) -> list[Action]:
+    """Nodes beside a robot's graph, whose robot is an argument."""
     robot = Argument("robot", "xarm7", "embodiment")
 
-    def nodes(value: dict[str, str]) -> tuple[NodeSpec, ...]:
-        return recorder(value.pop(robot.name), value)
+    def nodes(value: dict[str, str]) -> Sequence[NodeSpec]:
+        return make(value.pop(robot.name), value)
 
-    return _actions((robot, *RECORD_ARGUMENTS), nodes)
+    return _actions((robot, *known), nodes)
 
 
 def _actions(known: Sequence[Argument], specs: Callable[[dict[str, str]], Sequence[NodeSpec]]) -> list[Action]:
@@ -52,6 +72,7 @@ def _actions(known: Sequence[Argument], specs: Callable[[dict[str, str]], Sequen
                 name=spec.name,
                 namespace=value("namespace"),
                 parameters=[dict(spec.parameters), *overrides],
+                remappings=list(spec.remappings.items()),
                 additional_env=dict(spec.environment),
                 ros_arguments=["--log-level", value("log_level")],
                 output="screen",

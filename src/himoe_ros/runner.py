@@ -119,6 +119,8 @@ def _command(spec: NodeSpec, namespace: str, log_level: str, params_file: str, f
     own = folder / f"{spec.name}.yaml"
     own.write_text(json.dumps({"/**": {"ros__parameters": dict(spec.parameters)}}))
     arguments = ["--ros-args", "-r", f"__node:={spec.name}", "--log-level", log_level, "--params-file", str(own)]
+    for old, new in spec.remappings.items():
+        arguments += ["-r", f"{old}:={new}"]
     if namespace:
         arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
     if params_file:

@@ -12,8 +12,9 @@ import pytest
 from recording.test_frames import LIMITS, RATE, XARM7, record
 
 from himoe_ros.core.errors import RecordingError
+from himoe_ros.policy.statistics import Statistics
 from himoe_ros.recording import export as exporting
-from himoe_ros.recording.export import export
+from himoe_ros.recording.export import Terms, export
 from himoe_ros.recording.frames import read_frames
 from himoe_ros.recording.reader import read_info
 
@@ -24,9 +25,9 @@ def bags(tmp_path_factory):
     return [record(folder / f"episode_{n:04d}", task=task) for n, task in enumerate(("lift", "place", "lift"))]
 
 
-def run(bags, out):
+def run(bags, out, **terms):
     told = []
-    total = export(bags, out, XARM7, LIMITS, round(RATE), told.append)
+    total = export(bags, out, XARM7, LIMITS, Terms(round(RATE), **terms), told.append)
     return total, told
 
 
@@ -69,10 +70,49 @@ def test_statistics_are_those_of_all_frames(bags, tmp_path):
     run(bags, tmp_path / "data")
     stats = json.loads((tmp_path / "data/meta/stats.json").read_text())
     rows = np.vstack([f.action for bag in bags for f in read_frames(read_info(bag), XARM7, LIMITS, RATE)])
-    assert stats["action"]["mean"] == pytest.approx(rows.mean(0), abs=1e-9)
-    assert stats["action"]["std"] == pytest.approx(rows.std(0), abs=1e-9)
+    assert stats["action"]["mean"] == pytest.approx(rows.mean(0), abs=1e-6)
+    assert stats["action"]["std"] == pytest.approx(rows.std(0), abs=1e-6)
+    assert stats["action"]["q01"] == pytest.approx(np.quantile(rows, 0.01, axis=0), abs=1e-6), "exact, not joined"
     assert stats["action"]["count"] == [len(rows)]
     assert 0.4 < np.mean(stats["observation.images.base"]["mean"]) < 0.6
+
+
+def test_normalisation_is_what_a_policy_folder_keeps(bags, tmp_path):
+    """Of training episodes alone, actions relative to the state at their chunk's beginning."""
+    run(bags, tmp_path / "data", held_out=0.34, chunk_steps=3)
+    frames = [list(read_frames(read_info(bag), XARM7, LIMITS, RATE)) for bag in (bags[0], bags[2])]
+    space = XARM7.action_space("joints")
+    statistics = Statistics.load(tmp_path / "data/meta/normalisation/joints.json")
+    statistics.require(XARM7, space)
+    steps = [
+        np.where(np.arange(24) == 15, e[i + k].action, e[i + k].action - e[i].state)
+        for e in frames
+        for k in range(3)
+        for i in range(len(e) - k)
+    ]
+    assert statistics.action.mean[space.slots] == pytest.approx(np.mean(steps, axis=0)[space.slots], abs=1e-6)
+    assert statistics.action.q99[space.slots] == pytest.approx(np.quantile(steps, 0.99, axis=0)[space.slots], abs=1e-6)
+    assert not statistics.action.mean[:8].any(), "slots of other spaces are not touched"
+
+
+def test_episodes_are_held_out_evenly_and_come_last(bags, tmp_path):
+    run(bags, tmp_path / "data", held_out=0.34)
+    info = json.loads((tmp_path / "data/meta/info.json").read_text())
+    assert info["splits"] == {"train": "0:2", "val": "2:3"}
+    rows = pq.read_table(tmp_path / "data/meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    assert [r["tasks"] for r in rows] == [["lift"], ["lift"], ["place"]]
+    numbers = [exporting.split([*range(320)], share) for share in (0.1, 0.0)]
+    assert [len(held) for _, held in numbers] == [32, 0] and np.diff(numbers[0][1]).max() == 10
+
+
+def test_workers_write_the_same(bags, tmp_path):
+    run(bags, tmp_path / "one")
+    run(bags, tmp_path / "two", workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "plan.json"}
 
 
 def test_an_interrupted_export_goes_on_and_comes_out_the_same(bags, tmp_path, monkeypatch):
@@ -91,9 +131,7 @@ def test_an_interrupted_export_goes_on_and_comes_out_the_same(bags, tmp_path, mo
     assert not (tmp_path / "again").exists()
     run(bags, tmp_path / "again")
     assert len(calls) == 4, "the first episode was not written again"
-    files = sorted(p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*") if p.is_file())
-    assert files == sorted(p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file())
-    assert all((tmp_path / "whole" / f).read_bytes() == (tmp_path / "again" / f).read_bytes() for f in files)
+    assert contents(tmp_path / "whole") == contents(tmp_path / "again")
 
 
 def test_what_is_not_alike_is_refused_by_name(bags, tmp_path):

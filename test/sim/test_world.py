@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from himoe_ros.sim.fruit_to_plate import INSTRUCTIONS, FruitToPlateJudge
-from himoe_ros.sim.world import HOME_RAD, World
+from himoe_ros.sim.world import HOME_RAD, SMOOTHING_RAD_S, World
 
 
 def test_joints_follow_a_ramp_of_half_a_radian_a_second(world):
@@ -18,7 +18,19 @@ def test_joints_follow_a_ramp_of_half_a_radian_a_second(world):
         world.command(target, 1.0)
         world.step(0.004)
         errors.append(np.abs(world.joint_positions - target))
-    assert np.max(errors) < 0.005
+    assert np.max(errors) < 0.5 * 2 / SMOOTHING_RAD_S + 0.005, "no later than the smoothing delays it"
+
+
+def test_a_stream_of_commands_moves_the_arm_without_blows(world):
+    """What a gripper holds walks out of it where every command is one."""
+    world.reset(0)
+    speeds = []
+    for tick in range(1, 81):
+        world.command(HOME_RAD + 0.5 * 0.01 * tick, 1.0)
+        for _ in range(5):
+            world.step(0.002)
+            speeds.append(world.joint_velocities)
+    assert np.abs(np.array(speeds[200:]) - 0.5).max() < 0.1
 
 
 def test_arm_stays_where_it_is_told(world):

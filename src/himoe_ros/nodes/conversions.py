@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import importlib
 
 import cv2
 import numpy as np
@@ -20,13 +21,22 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from ..core import messages
 from ..core.chunk_source import ChunkSource
 from ..core.embodiment import SLOTS
-from ..core.errors import ObservationError
+from ..core.errors import ConfigError, ObservationError
 from ..core.observation import ActionChunk, Floats, Image
 
 try:
     from cv_bridge import CvBridge  # on ROS installations; there is no working wheel of it
 except ImportError:
     CvBridge = None
+
+
+def message_class(name: str) -> type:
+    """`sensor_msgs/msg/Image` -> its class; ConfigError where it is not installed."""
+    package, _, own = name.partition("/msg/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), own)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"message type '{name}' is not installed: {error}") from error
 
 
 def stamp(time: float) -> Time:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from ..recording.session import Session
 from ..recording.status_line import figures, status_line
 from ..resources import config, version
 from ..terminal import Terminal
-from .conversions import compressed, qos_entry, status_message
+from .conversions import compressed, message_class, qos_entry, status_message
 from .managed import LATCHED, RECORD, SENSOR, ManagedNode, run
 
 KEYS = {"r": "start", "right": "start", "s": "save", "left": "save", "d": "discard", "backspace": "discard"}
@@ -76,7 +75,7 @@ class Recorder(ManagedNode):
         self._recorder.task = self._task
         self._inputs = [
             self.create_subscription(
-                _message_class(stream.type),
+                message_class(stream.type),
                 stream.topic,
                 functools.partial(self._on_message, stream.topic),
                 LATCHED if stream.latched else CAMERAS if stream.type == IMAGE else RECORD,
@@ -180,15 +179,6 @@ class Recorder(ManagedNode):
             if self._recorder is not None:
                 self._recorder.task = self._task
         return SetParametersResult(successful=True)
-
-
-def _message_class(name: str) -> type:
-    """`sensor_msgs/msg/Image` -> its class."""
-    package, _, own = name.partition("/msg/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), own)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"config/recording.yaml: message type '{name}' is not installed: {error}") from error
 
 
 def main() -> None:

@@ -15,9 +15,6 @@ from ..resources import config
 from .conversions import image_message
 from .managed import COMMAND, SENSOR, ManagedNode, run
 
-NOISE_LEVELS = 2  # a sensor is never quite still: at most this many of 255 levels
-NOISE_PICTURES = 8
-
 
 class SimCameras(ManagedNode):
     """Renders every camera of the embodiment at a fixed rate, in the executor's thread."""
@@ -39,6 +36,7 @@ class SimCameras(ManagedNode):
             raise ConfigError(f"width, height and rate_hz must be > 0, got {self._width}, {self._height}, {self._rate}")
         # MuJoCo loads its drawing library when imported, so only here can a missing one be told plainly.
         from ..sim.renderer import CameraRenderer  # noqa: PLC0415
+        from ..sim.sensor_noise import SensorNoise  # noqa: PLC0415
         from ..sim.world import World  # noqa: PLC0415
         from ..sim.xarm7_scene import build_scene  # noqa: PLC0415
 
@@ -46,9 +44,8 @@ class SimCameras(ManagedNode):
         model = build_scene(shadows=self._shadows)
         self._world = World(model)
         self._renderer = CameraRenderer(model, self._width, self._height)
-        shape = (NOISE_PICTURES, self._height, self._width, 3)
-        self._noise = np.random.default_rng(0).integers(-NOISE_LEVELS, NOISE_LEVELS + 1, shape, dtype=np.int8)
         self._images = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in cameras}
+        self._noise = {name: SensorNoise(self._height, self._width) for name in self._images}
         self._counts = dict.fromkeys(self._images, 0)
         self.create_subscription(JointState, "sim/state", self._on_state, COMMAND)
 
@@ -81,9 +78,8 @@ class SimCameras(ManagedNode):
         self._world.set_state(message.name, message.position)
         for name, publisher in self._images.items():
             begin = time.perf_counter()
-            image = self._renderer.render(self._world.data, name)
-            noisy = image + self._noise[self._counts[name] % NOISE_PICTURES].astype(np.int16)
-            publisher.publish(image_message(np.clip(noisy, 0, 255).astype(np.uint8), self._shown, name))
+            image = self._noise[name](self._renderer.render(self._world.data, name))
+            publisher.publish(image_message(image, self._shown, name))
             self._counts[name] += 1
             self._cost.append(time.perf_counter() - begin)
 

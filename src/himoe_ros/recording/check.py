@@ -59,7 +59,7 @@ def check(info: BagInfo, contract: Contract, embodiment: Embodiment) -> list[Rem
         remarks.append(Remark(Verdict.FAIL, f"recorded on {about['embodiment']}, expected {embodiment.name}"))
     if int(about.get("lost", 0)):
         remarks.append(Remark(Verdict.WARN, f"{about['lost']} messages never arrived"))
-    named = {_topic_of(info, stream): stream for stream in contract.streams}
+    named = {topic_of(info, stream): stream for stream in contract.streams}
     came: dict[str, list[Recorded]] = {topic: [] for topic in named}
     for message in read_messages(info, list(named)):
         came[message.topic].append(_light(message))
@@ -91,7 +91,7 @@ def _light(message: Recorded) -> Recorded:
     return Recorded(message.topic, message.received, message.published, message.sequence, picture, message.size)
 
 
-def _topic_of(info: BagInfo, stream: Stream) -> str:
+def topic_of(info: BagInfo, stream: Stream) -> str:
     """The stream's name in the bag: with a namespace, or compressed."""
     endings = (f"/{stream.topic}", f"/{stream.topic}/compressed")
     return next((topic for topic in info.types if topic.endswith(endings)), f"/{stream.topic}")

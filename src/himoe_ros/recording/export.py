@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from ..core.embodiment import SLOTS, Embodiment
@@ -13,6 +15,7 @@ from ..core.synchronizer import SyncLimits
 from .bag import write_whole
 from .frames import read_frames
 from .lerobot import write_episode, write_meta
+from .normalisation import write_normalisation
 from .reader import BagInfo, read_info
 
 PARTIAL = ".partial"
@@ -21,12 +24,42 @@ PLAN = "plan.json"  # which bags a partial export is of
 
 @dataclass(frozen=True)
 class Progress:
-    """One more episode is done."""
+    """One more episode is done: `done` of `total`."""
 
     bag: Path
-    number: int
+    done: int
     total: int
     frames: int
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How bags become a dataset.
+
+    Attributes:
+        rate_hz: frames a second.
+        held_out: share of episodes that are not for training.
+        chunk_steps: of the policies to be trained; normalisation statistics hold for it.
+        workers: processes.
+    """
+
+    rate_hz: int
+    held_out: float = 0.0
+    chunk_steps: int = 10
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One episode to write."""
+
+    number: int
+    task: int
+    info: BagInfo
+    root: Path
+    embodiment: Embodiment
+    limits: SyncLimits
+    rate_hz: int
 
 
 def export(
@@ -34,17 +67,17 @@ def export(
     out: Path,
     embodiment: Embodiment,
     limits: SyncLimits,
-    rate_hz: int,
+    terms: Terms,
     tell: Callable[[Progress], None],
 ) -> int:
     """Write the dataset `out`; until it is whole it lies beside, as `out.partial`.
 
     Args:
-        bags: folders, one an episode, in this order.
+        bags: folders, one an episode; those held out come last in the dataset.
         out: must not exist.
         embodiment: of the robot that all of them were recorded on.
         limits: of the live policy's synchroniser.
-        rate_hz: frames a second.
+        terms: rate, split and the like.
         tell: is told of every episode.
 
     Returns:
@@ -56,29 +89,60 @@ def export(
     """
     if out.exists():
         raise RecordingError(f"{out} exists, and nothing is ever overwritten: choose another folder, or move it away")
-    infos = [read_info(bag) for bag in bags]
+    kept, held_out = split(bags, terms.held_out)
+    infos = [read_info(bag) for bag in (*kept, *held_out)]
     _require_alike(infos, embodiment)
     root = out.with_name(out.name + PARTIAL)
     root.mkdir(parents=True, exist_ok=True)
-    plan = json.dumps({"bags": [str(bag.resolve()) for bag in bags], "rate_hz": rate_hz, "robot": embodiment.name})
+    about = {"bags": [str(info.folder.resolve()) for info in infos], "robot": embodiment.name, **asdict(terms)}
+    del about["workers"]  # which change nothing of what is written
+    plan = json.dumps(about)
     if not (root / PLAN).is_file():
         write_whole(root / PLAN, plan)
     elif (root / PLAN).read_text() != plan:
         raise RecordingError(f"{root} is an export of other bags or another rate; delete it, or choose another folder")
     tasks = list(dict.fromkeys(info.about["task"] for info in infos))
-    total = 0
-    for number, info in enumerate(infos):
-        done = root / "episodes" / f"{number:06d}.json"
-        if done.is_file():
-            frames = int(json.loads(done.read_text())["length"])
-        else:
-            steps = read_frames(info, embodiment, limits, rate_hz)
-            frames = write_episode(root, number, total, tasks.index(info.about["task"]), steps, rate_hz)
-        total += frames
-        tell(Progress(info.folder, number, len(infos), frames))
-    write_meta(root, embodiment.name, slot_names(embodiment), tasks, rate_hz)
+    jobs = [
+        _Job(number, tasks.index(info.about["task"]), info, root, embodiment, limits, terms.rate_hz)
+        for number, info in enumerate(infos)
+    ]
+    for count, (job, frames) in enumerate(_written(jobs, terms.workers), start=1):
+        tell(Progress(job.info.folder, count, len(jobs), frames))
+    vectors = write_meta(root, embodiment.name, slot_names(embodiment), tasks, terms.rate_hz, len(held_out))
+    write_normalisation(root / "meta", embodiment, vectors, len(kept), terms)
     root.rename(out)
-    return total
+    return sum(len(rows) for rows in vectors["action"])
+
+
+def split(bags: Sequence[Path], share: float) -> tuple[list[Path], list[Path]]:
+    """Bags to train on, and those held out, spread evenly over the session: the same ones every time."""
+    out = {round((i + 0.5) / share - 0.5) for i in range(round(share * len(bags)))} if share else set()
+    return [b for i, b in enumerate(bags) if i not in out], [b for i, b in enumerate(bags) if i in out]
+
+
+def _written(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, int]]:
+    """Jobs as they are done, with their frames: first those that were done before."""
+    waiting = []
+    for job in jobs:
+        done = job.root / "episodes" / f"{job.number:06d}.json"
+        if done.is_file():
+            yield job, int(json.loads(done.read_text())["length"])
+        else:
+            waiting.append(job)
+    if workers == 1 or len(waiting) < 2:
+        yield from ((job, _write(job)) for job in waiting)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        futures = {pool.submit(_write, job): job for job in waiting}
+        try:
+            yield from ((futures[future], future.result()) for future in as_completed(futures))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write(job: _Job) -> int:
+    frames = read_frames(job.info, job.embodiment, job.limits, job.rate_hz)
+    return write_episode(job.root, job.number, job.task, frames, job.rate_hz)
 
 
 def slot_names(embodiment: Embodiment) -> list[str]:

@@ -118,7 +118,7 @@ def _take(message: Recorded, embodiment: Embodiment, replay: _Replay) -> None:
     try:
         for camera in embodiment.cameras:
             if topic.endswith((f"/{camera.topic}", f"/{camera.topic}/compressed")):
-                replay.synchronizer.push_image(camera.name, seconds(body.header.stamp), _picture(body), now)
+                replay.synchronizer.push_image(camera.name, seconds(body.header.stamp), picture(body), now)
                 return
         if topic.endswith("/joint_states"):
             positions = named_positions(body.name, body.position, embodiment.joint_names)
@@ -134,7 +134,7 @@ def _take(message: Recorded, embodiment: Embodiment, replay: _Replay) -> None:
         return  # the live policy complains and goes on; `himoe bag check` counts what is wrong
 
 
-def _picture(body: Any) -> Image:
+def picture(body: Any) -> Image:
     if not hasattr(body, "format"):
         return image_array(body)
     decoded = cv2.imdecode(np.frombuffer(body.data, np.uint8), cv2.IMREAD_COLOR)

@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.embodiment import SLOTS
 from ..core.observation import Floats, Image
+from ..video import VideoFile
 from .bag import write_whole
 from .frames import Frame
 
@@ -28,7 +27,7 @@ DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 CHUNK = 1000  # files in a folder
 # Intra frames every other picture: random access costs two decodes. 4:2:0 limits what a smaller crf could gain.
-CODEC, OPTIONS = "libx264", {"g": "2", "crf": "18", "preset": "veryfast"}
+OPTIONS = {"g": "2", "crf": "18", "preset": "veryfast"}
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 VECTORS = {"observation.state": "state", "action": "action"}
 
@@ -49,37 +48,12 @@ class EpisodeColumns:
         return len(self.vectors["action"])
 
 
-class VideoFile:
-    """One camera of one episode as H.264."""
-
-    def __init__(self, path: Path, image: Image, rate_hz: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = av.open(str(path), "w", options={"movflags": "faststart"})
-        self._stream = self._container.add_stream(CODEC, rate=Fraction(rate_hz), options=OPTIONS)
-        self._stream.height, self._stream.width = image.shape[:2]
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.thread_count = 1
-        self._rate = rate_hz
-        self._count = 0
-
-    def write(self, image: Image) -> None:
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts, frame.time_base = self._count, Fraction(1, self._rate)
-        self._container.mux(self._stream.encode(frame))
-        self._count += 1
-
-    def close(self) -> None:
-        self._container.mux(self._stream.encode())
-        self._container.close()
-
-
-def write_episode(root: Path, number: int, first_index: int, task: int, frames: Iterator[Frame], rate_hz: int) -> int:
-    """Write the data, videos and statistics of one episode.
+def write_episode(root: Path, number: int, task: int, frames: Iterator[Frame], rate_hz: int) -> int:
+    """Write the data, videos and statistics of one episode; `write_meta` numbers its frames among all others.
 
     Args:
         root: of the dataset.
         number: of the episode.
-        first_index: frames of all episodes before.
         task: its number.
         frames: of the episode; images of one size a camera.
         rate_hz: frames a second.
@@ -94,14 +68,14 @@ def write_episode(root: Path, number: int, first_index: int, task: int, frames: 
         for camera, image in frame.observation.images.items():
             key = camera_key(camera)
             if key not in videos:
-                videos[key] = VideoFile(root / place(VIDEO, number, key), image, rate_hz)
+                videos[key] = VideoFile(root / place(VIDEO, number, key), image, rate_hz, OPTIONS)
                 columns.pictures[key] = []
             videos[key].write(image)
             if frame.index % max(rate_hz, 1) == 0:  # one a second is enough for the statistics of pictures
                 columns.pictures[key].append(image)
     for video in videos.values():
         video.close()
-    _write_data(root / place(DATA, number), columns, number, first_index, task, rate_hz)
+    _write_data(root / place(DATA, number), columns, number, task, rate_hz)
     shapes = {key: list(images[0].shape) for key, images in columns.pictures.items()}
     about = {"length": len(columns), "task": task, "shapes": shapes, "stats": _statistics(columns)}
     (root / "episodes").mkdir(exist_ok=True)
@@ -119,14 +93,21 @@ def place(pattern: str, number: int, key: str = "") -> str:
     return pattern.format(chunk_index=number // CHUNK, file_index=number % CHUNK, video_key=key)
 
 
-def write_meta(root: Path, robot: str, names: Sequence[str], tasks: Sequence[str], rate_hz: int) -> None:
-    """Write info.json, stats.json, tasks and episodes from what each episode left behind.
+def write_meta(
+    root: Path, robot: str, names: Sequence[str], tasks: Sequence[str], rate_hz: int, held_out: int
+) -> dict[str, list[Floats]]:
+    """Number all frames, and write info.json, stats.json, tasks and episodes from what each episode left behind.
 
     Args:
         names: of the 24 slots.
         tasks: instructions by task number.
+        held_out: how many episodes, the last ones, are not for training.
+
+    Returns:
+        `observation.state` and `action` -> (T, 24) of each episode.
     """
     episodes = [json.loads(path.read_text()) for path in sorted((root / "episodes").glob("*.json"))]
+    vectors = _number_frames(root, [e["length"] for e in episodes])
     cameras = episodes[0]["shapes"]
     (root / "meta").mkdir(exist_ok=True)
     total = sum(e["length"] for e in episodes)
@@ -140,15 +121,42 @@ def write_meta(root: Path, robot: str, names: Sequence[str], tasks: Sequence[str
         "data_files_size_in_mb": 100,
         "video_files_size_in_mb": 200,
         "fps": rate_hz,
-        "splits": {"train": f"0:{len(episodes)}"},
+        "splits": _splits(len(episodes), held_out),
         "data_path": DATA,
         "video_path": VIDEO if cameras else None,
         "features": _features(cameras, names, rate_hz),
     }
     write_whole(root / "meta" / "info.json", json.dumps(info, indent=1))
-    write_whole(root / "meta" / "stats.json", json.dumps(_joined([e["stats"] for e in episodes]), indent=1))
+    stats = _joined([e["stats"] for e in episodes])
+    stats |= {name: _summary(np.vstack(rows)) for name, rows in vectors.items()}  # exact, of all frames together
+    write_whole(root / "meta" / "stats.json", json.dumps(stats, indent=1))
     _write_tasks(root / "meta" / "tasks.parquet", tasks)
     _write_episodes(root / "meta" / "episodes" / "chunk-000" / "file-000.parquet", episodes, tasks, rate_hz)
+    return vectors
+
+
+def _number_frames(root: Path, lengths: Sequence[int]) -> dict[str, list[Floats]]:
+    """Give every frame its number among all of the dataset; what was numbered before stays."""
+    vectors: dict[str, list[Floats]] = {name: [] for name in VECTORS}
+    first = 0
+    for number, length in enumerate(lengths):
+        path = root / place(DATA, number)
+        table = pq.read_table(path)
+        for name, rows in vectors.items():
+            rows.append(table[name].combine_chunks().flatten().to_numpy().reshape(length, SLOTS).astype(np.float64))
+        if table["index"][0].as_py() != first:
+            column = pa.array(first + np.arange(length), pa.int64())
+            numbered = table.set_column(table.schema.get_field_index("index"), "index", column)
+            partial = path.with_suffix(".partial")
+            pq.write_table(numbered, partial, compression="snappy")
+            partial.replace(path)
+        first += length
+    return vectors
+
+
+def _splits(episodes: int, held_out: int) -> dict[str, str]:
+    kept = episodes - held_out
+    return {"train": f"0:{kept}"} | ({"val": f"{kept}:{episodes}"} if held_out else {})
 
 
 def _features(cameras: Mapping[str, Sequence[int]], names: Sequence[str], rate_hz: int) -> dict[str, Any]:
@@ -170,7 +178,7 @@ def _features(cameras: Mapping[str, Sequence[int]], names: Sequence[str], rate_h
     return features | {name: {"dtype": "int64", "shape": [1], "names": None} for name in COUNTERS}
 
 
-def _write_data(path: Path, columns: EpisodeColumns, number: int, first: int, task: int, rate_hz: int) -> None:
+def _write_data(path: Path, columns: EpisodeColumns, number: int, task: int, rate_hz: int) -> None:
     length = len(columns)
     vector = pa.list_(pa.float32(), SLOTS)
     table = {
@@ -178,7 +186,7 @@ def _write_data(path: Path, columns: EpisodeColumns, number: int, first: int, ta
         for name, rows in columns.vectors.items()
     }
     table["timestamp"] = pa.array(np.float32(np.arange(length) / rate_hz))
-    counters = (np.arange(length), np.full(length, number), first + np.arange(length), np.full(length, task))
+    counters = (np.arange(length), np.full(length, number), np.arange(length), np.full(length, task))
     table |= {name: pa.array(values, pa.int64()) for name, values in zip(COUNTERS, counters, strict=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(table), path, compression="snappy")
@@ -202,7 +210,7 @@ def _summary(rows: Floats) -> dict[str, Any]:
 
 
 def _joined(parts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Statistics of all episodes together; quantiles as means weighted by count, as LeRobot joins them."""
+    """Statistics of all episodes together; quantiles of pictures as means weighted by count, as LeRobot joins them."""
     joined = {}
     for feature in parts[0]:
         rows = [{name: np.array(value) for name, value in part[feature].items()} for part in parts]

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
+from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import CRCValidationError
 from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
@@ -100,8 +101,8 @@ def read_info(folder: Path) -> BagInfo:
         raise RecordingError(f"{path} must be the metadata.yaml of a rosbag2 bag: {error!r}") from error
 
 
-def read_messages(info: BagInfo, topics: Collection[str] | None = None) -> Iterator[Recorded]:
-    """Messages in the order in which they were received.
+def read_raw(info: BagInfo, topics: Collection[str] | None = None) -> Iterator[tuple[Schema, Channel, Message]]:
+    """Serialized messages in the order in which they were received.
 
     Args:
         info: of the bag.
@@ -110,22 +111,30 @@ def read_messages(info: BagInfo, topics: Collection[str] | None = None) -> Itera
     Raises:
         RecordingError: the file is damaged; what was yielded before is whole.
     """
+    chosen = None if topics is None else list(topics)
     for path in info.files:
         try:
             with path.open("rb") as file:
-                reader = make_reader(file, validate_crcs=True, decoder_factories=[DecoderFactory()])
-                chosen = None if topics is None else list(topics)
-                for _, channel, raw, message in reader.iter_decoded_messages(chosen):
-                    yield Recorded(
-                        channel.topic,
-                        raw.log_time * 1e-9,
-                        raw.publish_time * 1e-9,
-                        raw.sequence,
-                        message,
-                        len(raw.data),
-                    )
+                yield from make_reader(file, validate_crcs=True).iter_messages(chosen)
         except (OSError, *UNREADABLE) as error:
-            raise RecordingError(
-                f"{path} is damaged ({type(error).__name__}: {error}); "
-                f"himoe bag repair {info.folder} saves what can be read"
-            ) from error
+            raise _damaged(info, path, error) from error
+
+
+def read_messages(info: BagInfo, topics: Collection[str] | None = None) -> Iterator[Recorded]:
+    """Messages in the order in which they were received; see `read_raw`."""
+    factory, decoders = DecoderFactory(), {}
+    for schema, channel, raw in read_raw(info, topics):
+        if channel.id not in decoders:
+            decoders[channel.id] = factory.decoder_for(channel.message_encoding, schema)
+        try:
+            message = decoders[channel.id](raw.data)
+        except UNREADABLE as error:
+            raise _damaged(info, info.folder, error) from error
+        times = raw.log_time * 1e-9, raw.publish_time * 1e-9
+        yield Recorded(channel.topic, *times, raw.sequence, message, len(raw.data))
+
+
+def _damaged(info: BagInfo, path: Path, error: Exception) -> RecordingError:
+    return RecordingError(
+        f"{path} is damaged ({type(error).__name__}: {error}); himoe bag repair {info.folder} saves what can be read"
+    )

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mcap.records import Channel, Chunk, DataEnd, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
 from ..core.errors import RecordingError
-from .bag import EPISODE, BagWriter, Topic
+from .bag import EPISODE
+from .copying import BagCopy
 from .reader import UNREADABLE
 
 LARGEST_RECORD = 1 << 30  # bytes; more is no record but a flipped bit
@@ -37,9 +37,8 @@ def repair(source: Path, out: Path) -> Repaired:
         raise RecordingError(f"{source}: expected one MCAP file, found {len(files)}; give the folder of one bag")
     about: dict[str, str] = {}
     schemas: dict[int, str] = {}
-    channels: dict[int, int] = {}
-    writer: BagWriter | None = None
-    reason, count = "the file ends in the middle", 0
+    copy: BagCopy | None = None
+    reason = "the file ends in the middle"
     for record in _records(files[0]):
         if isinstance(record, str):
             reason = record
@@ -47,19 +46,15 @@ def repair(source: Path, out: Path) -> Repaired:
             about = dict(record.metadata)
         elif isinstance(record, Schema):
             schemas[record.id] = record.name
-        elif isinstance(record, Channel) and record.id not in channels:
-            writer = writer or BagWriter(out, about, about.get("ros_distro", "unknown"))
-            qos = yaml.safe_load(record.metadata.get("offered_qos_profiles", "[]")) or []
-            channels[record.id] = writer.add_topic(Topic(record.topic, schemas[record.schema_id], qos))
-        elif isinstance(record, Message) and writer is not None:
-            writer.write(
-                channels[record.channel_id], record.data, record.log_time, record.publish_time, record.sequence
-            )
-            count += 1
-    if writer is None:
+        elif isinstance(record, Channel):
+            copy = copy or BagCopy(out, about)
+            copy.add_channel(record, schemas[record.schema_id])
+        elif isinstance(record, Message) and copy is not None:
+            copy.put(record)
+    if copy is None:
         raise RecordingError(f"{files[0]}: nothing can be read ({reason})")
-    writer.close({"complete": "no", "repaired": reason or "it was whole, but for its metadata"})
-    return Repaired(count, reason)
+    copy.close({"complete": "no", "repaired": reason or "it was whole, but for its metadata"})
+    return Repaired(copy.messages, reason)
 
 
 def _records(path: Path) -> Iterator[Any]:

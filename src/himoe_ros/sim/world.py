@@ -13,6 +13,7 @@ from .xarm7_scene import FRUITS, GRIPPER_CLOSED_RAD, GRIPPER_JOINT, JOINTS, PLAT
 HOME_RAD = np.array([0.0, -0.247, 0.0, 0.909, 0.0, 1.156, 0.0])
 JOINT_SPEED_RAD_S = np.pi
 GRIPPER_SPEED_RAD_S = 2.0
+SMOOTHING_RAD_S = 150.0  # of a critically damped filter; it delays by 2 / SMOOTHING_RAD_S = 13 ms
 SETTLE_S = 0.3
 OBJECTS = FRUITS + PLATES
 FREE_JOINT_PARTS = ("x", "y", "z", "qw", "qx", "qy", "qz")
@@ -22,7 +23,9 @@ class World:
     """One simulated workplace.
 
     Servos follow their setpoints; a setpoint moves towards the command no faster than the
-    vendor's controller would: `JOINT_SPEED_RAD_S` (180 deg/s), and `GRIPPER_SPEED_RAD_S`.
+    vendor's controller would: `JOINT_SPEED_RAD_S` (180 deg/s), and `GRIPPER_SPEED_RAD_S`. The
+    joints' setpoints are smoothed, as a controller does with a stream of commands: without that
+    every command is a blow, and what the gripper holds walks out of it.
 
     Attributes:
         model: from `build_scene`.
@@ -73,6 +76,16 @@ class World:
         mujoco.mj_forward(self.model, self.data)
         return layout
 
+    def place_arm(self, joints: np.ndarray, gripper_opening: float) -> None:
+        """Put the arm somewhere, at rest; the objects stay as they are.
+
+        Args:
+            joints: (7,) rad.
+            gripper_opening: 0 closed .. 1 open.
+        """
+        self.command(joints, gripper_opening)
+        self._be_there()
+
     def command(self, joints: np.ndarray, gripper_opening: float) -> None:
         """Set what the servos should reach; nothing moves before `step`.
 
@@ -95,10 +108,12 @@ class World:
         """Advance the physics by the whole number of time steps nearest to `seconds`."""
         steps = round(seconds / self.model.opt.timestep)
         torques = np.zeros(len(JOINTS))
+        dt, w = self.model.opt.timestep, SMOOTHING_RAD_S
         for _ in range(steps):
-            setpoint = self.data.ctrl[self._actuators]
-            change = np.clip(self._target - setpoint, -self._slowest_step, self._slowest_step)
-            self.data.ctrl[self._actuators] = setpoint + change
+            self._reached += np.clip(self._target - self._reached, -self._slowest_step, self._slowest_step)
+            self._rate += dt * (w * w * (self._reached[:-1] - self._smooth) - 2 * w * self._rate)
+            self._smooth += dt * self._rate
+            self.data.ctrl[self._actuators] = np.append(self._smooth, self._reached[-1])
             mujoco.mj_step(self.model, self.data)
             torques += self.data.qfrc_actuator[self._dofs[:-1]]
         self._torques = torques / max(steps, 1)
@@ -185,7 +200,13 @@ class World:
     def _leave_home(self) -> None:
         """Put the arm at home with the gripper open, and let the servos hold it there."""
         self._target = np.append(HOME_RAD, 0.0)
+        self._be_there()
+
+    def _be_there(self) -> None:
+        self._reached, self._smooth = self._target.copy(), self._target[:-1].copy()
+        self._rate = np.zeros(len(JOINTS))
         self.data.qpos[self._qpos] = self._target
+        self.data.qvel[self._dofs] = 0.0
         self.data.ctrl[self._actuators] = self._target
         mujoco.mj_forward(self.model, self.data)
         self._torques = self.data.qfrc_actuator[self._dofs[:-1]]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
 from ..core.observation import Image
+from ..video import VideoFile
 
 VIEW_PX = 448  # height of each view in the video
 STRIP_PX = 64
@@ -34,30 +33,21 @@ class VideoWriter:
     """Frames with their times -> an H.264 MP4."""
 
     def __init__(self, path: Path, fps: int) -> None:
-        self._container = av.open(str(path), "w")
-        self._fps = fps
-        self._stream = None
-        self._start: float | None = None
+        self._path, self._fps = path, fps
+        self._file: VideoFile | None = None
+        self._start = 0.0
         self._last = -1
 
     def add(self, frame: Image, time: float) -> None:
         """Append (H, W, 3) uint8 RGB as seen at `time`, s; frames closer than 1/fps are left out."""
-        if self._stream is None:
-            self._start = time
-            self._stream = self._container.add_stream("libx264", rate=self._fps, options={"preset": "veryfast"})
-            self._stream.height, self._stream.width = frame.shape[:2]
-            self._stream.pix_fmt = "yuv420p"
-            self._stream.thread_count = 1
+        if self._file is None:
+            self._start, self._file = time, VideoFile(self._path, frame, self._fps, {"preset": "veryfast"})
         index = round((time - self._start) * self._fps)
-        if index <= self._last:
-            return
-        picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-        picture.pts, picture.time_base = index, Fraction(1, self._fps)
-        self._container.mux(self._stream.encode(picture))
-        self._last = index
+        if index > self._last:
+            self._file.write(frame, index)
+            self._last = index
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._stream is not None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
+        """Finish the file; there is none where nothing was added."""
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,71 @@
+"""The simulation's scripted expert at the place of a policy or a person: it sees true poses, as no robot does."""
+
+from __future__ import annotations
+
+import numpy as np
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+
+from ..core.errors import ObservationError
+from ..core.messages import seconds
+from ..core.observation import ActionChunk
+from ..teleop.tool import tool_chunk, tool_slots
+from .managed import COMMAND, LATCHED, run
+from .teleop import Teleop
+
+
+class SimExpert(Teleop):
+    """A new instruction begins a new episode, with a manner of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("sim_expert", rate_hz=10.0)
+        self._rng = np.random.default_rng(self.parameter("seed", 0))
+        self._instruction = ""
+        self._world: JointState | None = None
+        self._expert = None
+
+    def setup(self) -> None:
+        super().setup()
+        # MuJoCo loads its drawing library when imported, and the simulator's room does.
+        from ..sim.expert import STEP_S, Expert  # noqa: PLC0415
+        from ..sim.fruit_to_plate import FRUIT_RADII_M, INSTRUCTIONS, PLATE_HEIGHT_M, truth_from_state  # noqa: PLC0415
+
+        self._asked = {asked.sentence: asked for asked in INSTRUCTIONS}
+        self._truth, self._step = truth_from_state, STEP_S
+        self._make = lambda asked: Expert(self._rng, FRUIT_RADII_M[asked.fruit], PLATE_HEIGHT_M)
+        self.create_subscription(JointState, "sim/state", self._on_world, COMMAND)
+        self.create_subscription(String, "instruction", self._on_instruction, LATCHED)
+
+    def trouble(self) -> str:
+        if self._world is None:
+            return "nothing received yet from sim/state"
+        if self._instruction not in self._asked:
+            return f"expected an instruction out of {sorted(self._asked)}, got '{self._instruction}'"
+        return super().trouble()
+
+    def plan(self, now: float) -> ActionChunk | None:
+        if problem := self.trouble():
+            raise ObservationError(problem)
+        asked, arm, message = self._asked[self._instruction], self.embodiment.arms[0], self._world
+        if self._expert is None:
+            self._expert = self._make(asked)
+        truth = self._truth(seconds(message.header.stamp), arm, message.name, message.position, message.velocity)
+        state = self.state()
+        joints = np.array([state.joints[joint] for joint in arm.joints])
+        rows = self._expert.plan(tool_slots(arm, joints), truth.positions[asked.fruit], truth.positions[asked.plate])
+        times = self._step * np.arange(1, len(rows) + 1)
+        return tool_chunk(self.embodiment, self.space, joints, rows, times, now)
+
+    def _on_world(self, message: JointState) -> None:
+        self._world = message
+
+    def _on_instruction(self, message: String) -> None:
+        self._instruction, self._expert = message.data, None
+
+
+def main() -> None:
+    run(SimExpert)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What every node moved by a person shares: it publishes chunks as a policy does, and may stand before one.
+
+With `over_policy` a policy's plans, on policy/action_chunk, pass through until the person takes over: so the controller
+has one source of chunks, and does not notice the change but by a smooth turn of the motion.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from ..core.chunk_source import PATIENCE_S, ChunkSource
+from ..core.embodiment import load_embodiment
+from ..core.errors import HimoeError, ObservationError
+from ..core.fingerprint import fingerprint
+from ..core.observation import ActionChunk, Floats, RobotState
+from ..core.safety import load_safety
+from ..core.unified import named_positions
+from ..resources import config
+from ..teleop.jog import Jog
+from .conversions import chunk_message, message_source, source_message
+from .managed import COMMAND, LATCHED, RECORD, ManagedNode
+
+VELOCITY_OVER_S = 0.05  # joint velocities are told over so long
+SERVICES = ("arm", "disarm", "stop", "home", "park")
+
+
+class Teleop(ManagedNode):
+    """Glue that all devices share. Everything runs on the executor's thread."""
+
+    def __init__(self, name: str, rate_hz: float) -> None:
+        super().__init__(name)
+        self._embodiment_name = self.require("embodiment", "the name of a file in config/embodiments")
+        self._space_name = self.parameter("action_space", "end_effector")
+        self._over_policy = self.parameter("over_policy", False)
+        self._rate = self.parameter("rate_hz", rate_hz)
+        self.human = not self._over_policy
+        self.mode = "unknown"  # the controller's
+        self._recent: deque[tuple[float, RobotState]] = deque()
+        self._behind: tuple[float, ChunkSource] | None = None  # s, what the policy told about itself
+        self._ready = False
+        self._counts = {"chunks": 0, "passed on": 0}
+        self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
+        self._source = self.create_publisher(DiagnosticStatus, "chunk_source", LATCHED)
+        self._intervention = self.create_publisher(Bool, "intervention", LATCHED)
+        self._controller = {name: self.create_client(Trigger, f"controller/{name}") for name in SERVICES}
+        self.create_subscription(JointState, "joint_states", self._on_joints, RECORD)
+        self.create_subscription(DiagnosticStatus, "controller/state", self._on_state, LATCHED)
+        self.trigger("teleop/take", self.take)
+        self.every(1.0, self._tell)
+        self.every(1.0 / self._rate, self._work)
+
+    def plan(self, now: float) -> ActionChunk | None:
+        """What the person wants now; None for nothing. A HimoeError tells why it cannot be."""
+        raise NotImplementedError
+
+    def trouble(self) -> str:
+        """Why the robot may not follow the person now, in words, or ""."""
+        return "" if self.state() is not None else "nothing received yet from joint_states"
+
+    def read_device(self) -> None:
+        """Called before every plan, also while the policy drives."""
+
+    def setup(self) -> None:
+        self.embodiment = load_embodiment(self._embodiment_name, config("embodiments"))
+        self.space = self.embodiment.action_space(self._space_name)
+        self._max_age = load_safety(config("safety.yaml")).sensors.max_age_s
+        if self._over_policy:
+            self._inputs = [
+                self.create_subscription(JointTrajectory, "policy/action_chunk", self._on_policy, COMMAND),
+                self.create_subscription(DiagnosticStatus, "policy/chunk_source", self._on_policy_source, LATCHED),
+            ]
+
+    def begin(self) -> None:
+        self._ready = True
+        if self._over_policy:
+            self._intervention.publish(Bool(data=self.human))
+        self._tell()
+
+    def end(self) -> None:
+        self._ready = False
+
+    def teardown(self) -> None:
+        for subscription in self.__dict__.pop("_inputs", []):
+            self.destroy_subscription(subscription)
+
+    def status(self) -> dict[str, object]:
+        return {"drives": "a person" if self.human else "the policy", **self._counts}
+
+    def take(self) -> str:
+        """The person takes over from the policy, or gives back."""
+        if not self._over_policy:
+            raise HimoeError("there is no policy to take over from; start this node with over_policy:=true")
+        self.human = not self.human
+        self._intervention.publish(Bool(data=self.human))
+        self._tell()
+        return "a person drives" if self.human else "the policy drives"
+
+    def order(self, name: str) -> None:
+        """Call one of the controller's services; its answer is told."""
+        client = self._controller[name]
+        if not client.service_is_ready():
+            return self.answer(f"controller/{name} is not there: is the controller running?")
+        client.call_async(Trigger.Request()).add_done_callback(lambda future: self.answer(future.result().message))
+        return None
+
+    def answer(self, text: str) -> None:
+        """Tell the person what became of an order."""
+        self.get_logger().info(text)
+
+    def state(self) -> RobotState | None:
+        """Where the robot is; None where that is not known, or not any more."""
+        if not self._recent or self.seconds_now() - self._recent[-1][0] > self._max_age:
+            return None
+        return self._recent[-1][1]
+
+    def velocity(self) -> Floats:
+        """(J,) rad/s, of the first arm's joints, over the last VELOCITY_OVER_S."""
+        (begin, first), (end, last) = self._recent[0], self._recent[-1]
+        joints = self.embodiment.arms[0].joints
+        if end - begin < 1e-3:
+            return np.zeros(len(joints))
+        return np.array([(last.joints[j] - first.joints[j]) / (end - begin) for j in joints])
+
+    def _work(self) -> None:
+        if not self._ready:
+            return
+        try:
+            self.read_device()
+            if self.human and (chunk := self.plan(self.seconds_now())) is not None:
+                self._chunks.publish(chunk_message(chunk))
+                self._counts["chunks"] += 1
+        except HimoeError as error:
+            self.complain(error)
+
+    def _tell(self) -> None:
+        """About who drives: the person, or the policy behind."""
+        if not self._ready:
+            return
+        device = self.get_name()
+        source = ChunkSource(fingerprint(self.embodiment), self.space.name, device, self.trouble(), {})
+        if not self.human:
+            if self._behind is None or self.seconds_now() - self._behind[0] > PATIENCE_S:
+                source = replace(source, trouble="no policy has told about itself on policy/chunk_source")
+            else:
+                source = replace(self._behind[1], policy=f"{self._behind[1].policy}, with {device} before it")
+        self._source.publish(source_message(self.get_fully_qualified_name(), source))
+
+    def _on_policy(self, message: JointTrajectory) -> None:
+        if self._ready and not self.human:
+            self._chunks.publish(message)
+            self._counts["passed on"] += 1
+
+    def _on_policy_source(self, message: DiagnosticStatus) -> None:
+        self._behind = (self.seconds_now(), message_source(message))
+
+    def _on_state(self, message: DiagnosticStatus) -> None:
+        self.mode = {v.key: v.value for v in message.values}["mode"]
+
+    def _on_joints(self, message: JointState) -> None:
+        if not self._ready:
+            return
+        now = self.seconds_now()
+        try:
+            positions = named_positions(message.name, message.position, self.embodiment.joint_names)
+        except ObservationError as error:
+            self.complain(error)
+            return
+        self._recent.append((now, RobotState(positions)))
+        while self._recent[0][0] < now - VELOCITY_OVER_S:
+            self._recent.popleft()
+
+
+class JogTeleop(Teleop):
+    """A device that moves the tool's target, a Jog."""
+
+    def __init__(self, name: str, rate_hz: float) -> None:
+        super().__init__(name, rate_hz)
+        self.jog: Jog | None = None
+        self._driving = False
+
+    def setup(self) -> None:
+        super().setup()
+        self.jog = Jog(self.embodiment, self.space)
+
+    def obey(self, order: str) -> None:
+        """What a key or button asks for beside motion."""
+        if order == "gripper":
+            self.jog.toggle_gripper()
+        elif order == "take":
+            self.answer(self.take())
+        else:
+            self.order(order)
+
+    def hand(self) -> None:
+        """Move the jog's target as the device asks."""
+        raise NotImplementedError
+
+    def plan(self, now: float) -> ActionChunk | None:
+        """Begins anew where the robot is whenever it did not follow this device before."""
+        state = self.state()
+        if state is None:
+            self._driving = False
+            raise ObservationError(self.trouble())
+        if not self._driving or self.mode != "running":
+            opening = self.jog.opening
+            self.jog.anchor(state, self.velocity())
+            if self._driving:
+                self.jog.opening = opening
+            self._driving = True
+        else:
+            self.jog.follow(state)
+        self.hand()
+        return self.jog.plan(now)
+
+    def take(self) -> str:
+        self._driving = False
+        return super().take()

@@ -1,0 +1,73 @@
+"""Normalisation statistics of a dataset, in the form in which a policy folder keeps them (its stats.json)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core.embodiment import ActionSpace, Embodiment
+from ..core.observation import Floats
+from ..core.unified import difference
+from .bag import write_whole
+
+if TYPE_CHECKING:
+    from .export import Terms
+
+
+def write_normalisation(
+    meta: Path, embodiment: Embodiment, vectors: Mapping[str, Sequence[Floats]], training: int, terms: Terms
+) -> None:
+    """Write `meta/normalisation/<action space>.json` for each action space.
+
+    Args:
+        meta: of the dataset.
+        vectors: `observation.state` and `action` -> (T, 24) of each episode.
+        training: episodes, the first ones, that statistics are of.
+        terms: of the export.
+    """
+    (meta / "normalisation").mkdir(exist_ok=True)
+    states, actions = vectors["observation.state"][:training], vectors["action"][:training]
+    for space in embodiment.action_spaces.values():
+        steps = [relative_actions(space, s, a, terms.chunk_steps) for s, a in zip(states, actions, strict=True)]
+        told = {
+            "embodiment": embodiment.name,
+            "action_space": space.name,
+            "state": moments(np.vstack(states), space),
+            "action": moments(np.vstack(steps), space),
+        }
+        write_whole(meta / "normalisation" / f"{space.name}.json", json.dumps(told, indent=1))
+
+
+def relative_actions(space: ActionSpace, states: Floats, actions: Floats, chunk_steps: int) -> Floats:
+    """What a policy of this action space has to predict: every step of every chunk that the episode holds.
+
+    Args:
+        states: (T, 24) observed.
+        actions: (T, 24) absolute, one period after each.
+        chunk_steps: of a chunk; those past the episode's end do not count.
+
+    Returns:
+        (K, 24): slots that the space calls delta are relative to the state at the chunk's beginning.
+    """
+    steps = []
+    delta = np.zeros(states.shape[1], dtype=bool)
+    delta[space.slots[space.delta]] = True
+    for k in range(min(chunk_steps, len(actions))):
+        begin, target = states[: len(states) - k], actions[k:]
+        steps.append(np.where(delta, difference(space, target, begin), target))
+    return np.vstack(steps)
+
+
+def moments(rows: Floats, space: ActionSpace) -> dict[str, list[float]]:
+    """Mean, standard deviation and exact 1 % and 99 % quantiles of (K, 24); zeros where the space has no slot."""
+    told = {
+        "mean": rows.mean(0),
+        "std": rows.std(0),
+        "q01": np.quantile(rows, 0.01, axis=0),
+        "q99": np.quantile(rows, 0.99, axis=0),
+    }
+    return {name: np.where(space.mask > 0, values, 0.0).tolist() for name, values in told.items()}

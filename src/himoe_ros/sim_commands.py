@@ -1,0 +1,57 @@
+"""`himoe sim ...`: demonstrations in simulation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+from .bringup import environment
+from .core.errors import ConfigError
+
+TASKS = ("fruit_to_plate",)
+
+
+def add_sim_commands(commands) -> None:
+    """Add `sim record` to the subparsers of `himoe`."""
+    sim = commands.add_parser("sim", help="demonstrations in simulation").add_subparsers(required=True, metavar="WHAT")
+    text = "bags of the scripted expert, faster than real time; a session that is begun again goes on"
+    record = sim.add_parser("record", help=text, description=text[0].upper() + text[1:] + ".")
+    record.set_defaults(run=_record)
+    record.add_argument("task", choices=TASKS, help="what is shown")
+    record.add_argument("--out", default="episodes", help="folder of the session (default: episodes)")
+    record.add_argument("--episodes", type=_positive, default=100, help="how many shall be there (default: 100)")
+    record.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
+    record.add_argument("--seed", type=int, default=0, help="the same seed gives the same bags (default: 0)")
+    record.add_argument("--width", type=_positive, default=224, help="px, of an image (default: 224)")
+    record.add_argument("--height", type=_positive, default=224, help="px, of an image (default: 224)")
+    record.add_argument("--camera-rate-hz", type=float, default=10.0, help="images a second and camera (default: 10)")
+    record.add_argument("--images", choices=("", "raw", "jpeg"), default="", help="without it config/recording.yaml")
+    text = "share of episodes before which the arm was on its way to another thing, so that a policy must listen"
+    record.add_argument("--switch", type=_share, default=0.0, help=f"{text} (default: 0)")
+    text = "chance, at every tenth of a second, that something holds the arm away from where it is sent"
+    record.add_argument("--push", type=_share, default=0.0, help=f"{text} (default: 0)")
+
+
+def _record(options: argparse.Namespace) -> int:
+    if not 0 < options.camera_rate_hz <= 100:
+        raise ConfigError(f"--camera-rate-hz must be > 0 and <= 100, got {options.camera_rate_hz}")
+    wanted = {key: value for key, value in vars(options).items() if key not in ("run", "task")}
+    variables = {**os.environ, **environment(), "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    return subprocess.call([sys.executable, "-m", "himoe_ros.nodes.sim_collector", json.dumps(wanted)], env=variables)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number > 0, got {text}")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text}")
+    return value
