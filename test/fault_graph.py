@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class FaultGraph:
     def begin(self) -> None:
         """What else there is, once the robot is read."""
 
-    def start(self, name: str, module: str = "", remap: str = "", **parameters: object) -> None:
+    def start(self, name: str, module: str = "", remap: Sequence[str] = (), **parameters: object) -> None:
         """Start a node: `sim_robot`, `controller`, or another with its parameters."""
         parameters |= {
             "sim_robot": {"address": self.address},
@@ -85,7 +85,8 @@ class FaultGraph:
         command = [sys.executable, "-m", module or f"himoe_ros.nodes.{name}", "--ros-args", "--log-level", "error"]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={json.dumps(value)}"]
-        command += ["-r", remap] if remap else []
+        for rule in remap:
+            command += ["-r", rule]
         with (self._folder / f"{name}.log").open("a") as out:
             variables = {**os.environ, **environment(), "MUJOCO_GL": "disable", "PYTHONPATH": PYTHONPATH}
             self._processes[name] = subprocess.Popen(command, env=variables, stdout=out, stderr=out)

@@ -64,6 +64,8 @@ class Sensors:
 class PolicyGraph(FaultGraph):
     """Controller, box and policy; the untrained policy moves the robot a little."""
 
+    remap: tuple[str, ...] = ()  # of the policy
+
     def make_source(self) -> None:
         return None
 
@@ -79,7 +81,7 @@ class PolicyGraph(FaultGraph):
 
     def start_policy(self, module: str = "", **parameters: object) -> None:
         usual = {"embodiment": "xarm7", "action_space": "joints", "replan_period_s": 0.25}
-        self.start("policy", module, f"joint_states:={RELAYED}", **{**usual, **parameters})
+        self.start("policy", module, (f"joint_states:={RELAYED}", *self.remap), **{**usual, **parameters})
 
     def restart_policy(self, module: str = "", **parameters: object) -> None:
         """End the policy, where it still runs, and wait for another one's plans."""

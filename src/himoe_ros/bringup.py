@@ -77,7 +77,8 @@ RECORD_ARGUMENTS = (
     Argument("task", "", "what is shown, in words; also the instruction of the training set"),
     Argument("operator", "", "who shows it"),
     Argument("episodes", 0, "how many are wanted; 0 for as many as come"),
-    Argument("images", "", "raw or jpeg; config/recording.yaml decides without it"),
+    Argument("images", "", "raw, jpeg, png or h264; config/recording.yaml decides without it"),
+    Argument("calibration", "", "text file, such as cameras' calibration, that is kept in every bag"),
 )
 TELEOP_ARGUMENTS = (
     Argument("device", "keyboard", "keyboard, expert (simulation only), or a file of config/teleop"),

@@ -28,7 +28,7 @@ def add_sim_commands(commands) -> None:
     record.add_argument("--width", type=_positive, default=224, help="px, of an image (default: 224)")
     record.add_argument("--height", type=_positive, default=224, help="px, of an image (default: 224)")
     record.add_argument("--camera-rate-hz", type=float, default=10.0, help="images a second and camera (default: 10)")
-    record.add_argument("--images", choices=("", "raw", "jpeg"), default="", help="without it config/recording.yaml")
+    record.add_argument("--images", default="", help="raw, jpeg, png or h264 (default: config/recording.yaml)")
     text = "share of episodes before which the arm was on its way to another thing, so that a policy must listen"
     record.add_argument("--switch", type=_share, default=0.0, help=f"{text} (default: 0)")
     text = "chance, at every tenth of a second, that something holds the arm away from where it is sent"

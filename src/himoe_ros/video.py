@@ -7,10 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 
 from .core.observation import Image
 
 CODEC = "libx264"
+STREAM_GOP = 10  # packets from one that stands alone to the next
 
 
 class VideoFile:
@@ -45,3 +47,43 @@ class VideoFile:
         """Finish the file."""
         self._container.mux(self._stream.encode())
         self._container.close()
+
+
+class StreamEncoder:
+    """Images -> H.264 packets, one for one, so that each can be a message of its own."""
+
+    def __init__(self, image: Image) -> None:
+        """`image`: (H, W, 3) uint8 RGB, of the size that all will have; an odd side loses its last row."""
+        height, width = image.shape[:2]
+        self._codec = av.CodecContext.create(CODEC, "w")
+        self._codec.height, self._codec.width = height - height % 2, width - width % 2
+        self._codec.pix_fmt, self._codec.time_base = "yuv420p", Fraction(1, 1000)
+        self._codec.thread_count = 1
+        self._codec.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "18", "g": str(STREAM_GOP)}
+        self._count = 0
+
+    def __call__(self, image: Image) -> bytes:
+        """One packet, Annex B; every STREAM_GOPth can be decoded without those before."""
+        frame = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(image[: self._codec.height, : self._codec.width]), format="rgb24"
+        )
+        frame.pts, frame.time_base = self._count, self._codec.time_base
+        self._count += 1
+        return b"".join(bytes(packet) for packet in self._codec.encode(frame))
+
+
+class StreamDecoder:
+    """The inverse of StreamEncoder, up to what the codec loses."""
+
+    def __init__(self) -> None:
+        self._codec = av.CodecContext.create("h264", "r")
+        self._codec.thread_count = 1
+        self._codec.flags |= av.codec.context.Flags.low_delay
+
+    def __call__(self, packet: bytes) -> Image | None:
+        """(H, W, 3) uint8 RGB; None for a packet that needs one that is not there."""
+        try:
+            frames = self._codec.decode(av.Packet(packet))
+        except av.FFmpegError:
+            return None
+        return frames[-1].to_ndarray(format="rgb24") if frames else None

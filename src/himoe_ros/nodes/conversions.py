@@ -5,23 +5,21 @@ from __future__ import annotations
 import array
 import importlib
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rclpy.duration import Duration as RosDuration
 from rclpy.qos import QoSProfile
-from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CompressedImage, JointState
 from sensor_msgs.msg import Image as ImageMessage
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ..core import messages
 from ..core.chunk_source import ChunkSource
 from ..core.embodiment import SLOTS
-from ..core.errors import ConfigError, ObservationError
+from ..core.errors import ConfigError
 from ..core.observation import ActionChunk, Floats, Image
 
 try:
@@ -157,17 +155,6 @@ def _quaternion(r: Floats) -> tuple[float, float, float, float]:
     best = max(range(4), key=squares.__getitem__)
     x, y, z, w = (value / (2 * squares[best] ** 0.5) for value in rows[best])
     return x, y, z, w
-
-
-def compressed(data: bytes, quality: int) -> bytes:
-    """A serialized sensor_msgs/Image -> a serialized CompressedImage, JPEG."""
-    message = deserialize_message(data, ImageMessage)
-    done, jpeg = cv2.imencode(".jpg", image_array(message)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ObservationError(f"a {message.width}x{message.height} {message.encoding} image cannot become a JPEG")
-    small = CompressedImage(header=message.header, format="jpeg")
-    small.data = array.array("B", jpeg.tobytes())
-    return serialize_message(small)
 
 
 def qos_entry(qos: QoSProfile) -> dict[str, object]:

@@ -18,16 +18,31 @@ from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError, HimoeError
 from ..core.fingerprint import fingerprint
 from ..recording.bag import Topic
-from ..recording.contract import COMPRESSED, IMAGE, Stream, load_contract
+from ..recording.contract import IMAGE, Stream, load_contract
 from ..recording.recorder import EpisodeRecorder, Incoming
 from ..recording.session import Session
 from ..recording.status_line import figures, status_line
 from ..resources import config, version
 from ..terminal import Terminal
-from .conversions import compressed, message_class, qos_entry, status_message
+from .conversions import message_class, qos_entry, status_message
 from .managed import LATCHED, RECORD, SENSOR, ManagedNode, run
+from .shrinking import ImageShrinker
 
-KEYS = {"r": "start", "right": "start", "s": "save", "left": "save", "d": "discard", "backspace": "discard"}
+KEYS = {
+    "r": "start",
+    "right": "start",
+    "s": "save",
+    "left": "save",
+    "f": "save_failure",
+    "d": "discard",
+    "backspace": "discard",
+}
+ORDERS = {  # service, and what becomes of the episode with it
+    "start": ("start", {}),
+    "save": ("save", {"outcome": "success"}),
+    "save_failure": ("save", {"outcome": "failure"}),
+    "discard": ("discard", {}),
+}
 STATUS_PERIOD_S = 0.5
 CAMERAS = QoSProfile(depth=30, reliability=SENSOR.reliability)  # a second of a camera, for the disk's pauses
 NOT_SAVED = {"complete": "no", "reason": "the recorder was ended before the episode was saved"}
@@ -48,29 +63,28 @@ class Recorder(ManagedNode):
         self._wanted = self.parameter("episodes", 0)
         self._images = self.parameter("images", "")
         self._keys = self.parameter("keys", False)
+        self._calibration = self.parameter("calibration", "")
         self._line = self.create_publisher(DiagnosticStatus, "recorder/status", LATCHED)
         self.add_on_set_parameters_callback(self._on_parameters)
-        for name in ("start", "save", "discard"):
+        for name in ORDERS:
             self.trigger(f"recorder/{name}", functools.partial(self._order, name))
         self.every(STATUS_PERIOD_S, self._tell)
 
     def setup(self) -> None:
         embodiment = load_embodiment(self._embodiment_name, config("embodiments"))
         self._contract = load_contract(config("recording.yaml"), embodiment)
-        if self._images not in ("", "raw", "jpeg"):
-            raise ConfigError(f"parameter 'images' must be raw or jpeg, got '{self._images}'")
-        jpeg = (self._images or self._contract.images) == "jpeg"
-        self._shrunk = {s.topic for s in self._contract.streams if jpeg and s.type == IMAGE}
+        self._shrink = ImageShrinker(self._images, self._contract)
         self._session = Session(Path(self._out))
         about = {
             "embodiment": embodiment.name,
             "config": fingerprint(embodiment),
             "operator": self._operator,
+            "calibration": _text_of(self._calibration),
             "version": version(),
             "ros_distro": os.environ.get("ROS_DISTRO", "kilted"),
         }
         self._recorder = EpisodeRecorder(
-            self._session, self._contract, about, self._topics, self._convert, self.complain
+            self._session, self._contract, about, self._topics, self._shrink, self.complain
         )
         self._recorder.task = self._task
         self._inputs = [
@@ -123,20 +137,18 @@ class Recorder(ManagedNode):
     def _order(self, name: str) -> str:
         if self._recorder is None or not self._writer.running:
             raise ConfigError("the recorder is not active; configure and activate it first")
-        return self._recorder.order(name, {})
+        order, outcome = ORDERS[name]
+        return self._recorder.order(order, outcome)
 
     def _topics(self) -> dict[str, Topic]:
+        """Asked as an episode begins."""
+        self._shrink.begin()
         return {stream.topic: self._topic(stream) for stream in self._contract.streams}
 
     def _topic(self, stream: Stream) -> Topic:
         name = self.resolve_topic_name(stream.topic)
         qos = [qos_entry(info.qos_profile) for info in self.get_publishers_info_by_topic(name)]
-        if stream.topic in self._shrunk:
-            return Topic(f"{name}/compressed", COMPRESSED, qos)
-        return Topic(name, stream.type, qos)
-
-    def _convert(self, topic: str, data: bytes) -> bytes:
-        return compressed(data, self._contract.jpeg_quality) if topic in self._shrunk else data
+        return Topic(*self._shrink.topic(name, stream.type), qos)
 
     def _tell(self) -> None:
         if self._recorder is None:
@@ -179,6 +191,14 @@ class Recorder(ManagedNode):
             if self._recorder is not None:
                 self._recorder.task = self._task
         return SetParametersResult(successful=True)
+
+
+def _text_of(path: str) -> str:
+    """Of a file, which then stands in every bag; "" without one."""
+    try:
+        return Path(path).read_text() if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"parameter 'calibration' must be a text file, {path}: {error}") from error
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from ..core.fingerprint import fingerprint
 from ..core.observation import ActionChunk, Floats
 from ..core.safety import load_safety
 from ..recording.bag import Topic
-from ..recording.contract import COMPRESSED, IMAGE, load_contract
+from ..recording.contract import load_contract
 from ..recording.episode import Episode
 from ..recording.session import Session
 from ..resources import config, version
@@ -43,7 +43,8 @@ from ..sim.starts import sample_start
 from ..sim.world import World
 from ..sim.xarm7_scene import build_scene
 from ..teleop.tool import tool_slots
-from .conversions import chunk_message, compressed, image_message, joint_message, pose_message
+from .conversions import chunk_message, image_message, joint_message, pose_message
+from .shrinking import ImageShrinker
 
 EPOCH_S = 1_700_000_000  # simulated time begins here
 LIMIT_S = 30.0
@@ -106,8 +107,7 @@ class Demonstrator:
         self._arm, self._space = self._embodiment.arms[0], self._embodiment.action_space("end_effector")
         self._contract = load_contract(config("recording.yaml"), self._embodiment)
         self._safety = load_safety(config("safety.yaml"))
-        jpeg = (wanted.images or self._contract.images) == "jpeg"
-        self._shrunk = {s.topic for s in self._contract.streams if jpeg and s.type == IMAGE}
+        self._shrink = ImageShrinker(wanted.images, self._contract)
         self._dt = 1.0 / self._safety.control_rate_hz
         self._picture_every = round(self._safety.control_rate_hz / wanted.camera_rate_hz)
         self._world = World(build_scene())
@@ -192,8 +192,8 @@ class Demonstrator:
 
     def _begin(self, asked: Instruction, folder: Path, layout: int) -> None:
         """From now on messages go into a bag."""
-        topics = {s.topic: Topic(f"/{s.topic}", s.type) for s in self._contract.streams}
-        topics |= {name: Topic(f"/{name}/compressed", COMPRESSED) for name in self._shrunk}
+        self._shrink.begin()
+        topics = {s.topic: Topic(*self._shrink.topic(f"/{s.topic}", s.type)) for s in self._contract.streams}
         about = {
             "embodiment": self._embodiment.name,
             "config": fingerprint(self._embodiment),
@@ -229,9 +229,7 @@ class Demonstrator:
     def _put(self, topic: str, message: object) -> None:
         if self._episode is None:
             return
-        data = serialize_message(message)
-        if topic in self._shrunk:
-            data = compressed(data, self._contract.jpeg_quality)
+        data = self._shrink(topic, serialize_message(message))
         self._sent[topic] += 1
         now = round(self._now() * 1e9)
         self._episode.write(topic, data, now, now, self._sent[topic], b"")

@@ -42,6 +42,12 @@ class TeleopLeader(Teleop):
             return super().trouble()
         return self._leader.trouble(self.state(), self.seconds_now())
 
+    def take(self) -> str:
+        """Refused while the leaders are elsewhere: the robot would jump, or the guard would stop it."""
+        if not self.human and (far := self._leader.trouble(self.state(), self.seconds_now())):
+            raise ObservationError(far)
+        return super().take()
+
     def plan(self, now: float) -> ActionChunk | None:
         return self._leader.plan(now)
 

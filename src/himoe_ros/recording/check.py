@@ -87,7 +87,12 @@ def _light(message: Recorded) -> Recorded:
     body = message.message
     if not hasattr(body, "data") or not hasattr(body, "header"):
         return message
-    picture = _Picture(body.header, hashlib.blake2b(bytes(body.data), digest_size=16).digest())
+    digest = hashlib.blake2b(bytes(body.data), digest_size=16)
+    if (
+        getattr(body, "format", "") == "h264"
+    ):  # a codec makes equal pictures of nearly equal ones: none counts as frozen
+        digest.update(repr(body.header.stamp).encode())
+    picture = _Picture(body.header, digest.digest())
     return Recorded(message.topic, message.received, message.published, message.sequence, picture, message.size)
 
 

@@ -11,6 +11,7 @@ from ..core.errors import ConfigError
 from ..core.reading import count, load_yaml, mapping, number, positive, text
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+IMAGES = ("raw", "jpeg", "png", "h264")  # how they may be kept
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def load_contract(path: Path, embodiment: Embodiment) -> Contract:
     """Read and check the file."""
     keys = [f.name for f in fields(Contract) if f.name != "streams"]
     d = mapping(load_yaml(path), str(path), [*keys, "camera_rate_hz", "topics"])
-    if d["images"] not in ("raw", "jpeg"):
-        raise ConfigError(f"{path}: images must be raw or jpeg, got {d['images']!r}")
+    if d["images"] not in IMAGES:
+        raise ConfigError(f"{path}: images must be one of {list(IMAGES)}, got {d['images']!r}")
     rate = positive(d["camera_rate_hz"], f"{path}: camera_rate_hz")
     cameras = [Stream(camera.topic, IMAGE, rate) for camera in embodiment.cameras]
     topics = mapping(d["topics"], f"{path}: topics")

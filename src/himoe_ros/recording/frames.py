@@ -9,18 +9,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-import cv2
 import numpy as np
 
 from ..core.embodiment import END_EFFECTOR, Embodiment
 from ..core.errors import HimoeError, ObservationError, RecordingError
-from ..core.messages import image_array, pose_array, seconds
-from ..core.observation import Floats, Image, Observation, RobotState
+from ..core.messages import pose_array, seconds
+from ..core.observation import Floats, Observation, RobotState
 from ..core.synchronizer import Synchronizer, SyncLimits
 from ..core.unified import encode_state, named_positions
-from .contract import COMPRESSED
+from .pictures import PictureReader
 from .reader import BagInfo, Recorded, read_messages
 
 
@@ -46,7 +44,8 @@ class _Replay:
     """What has been received up to a moment."""
 
     synchronizer: Synchronizer
-    instruction: str = ""
+    instruction: str  # the task, until another one is told
+    pictures: PictureReader = field(default_factory=PictureReader)
     stamps: list[float] = field(default_factory=list)  # s, of commands
     commands: list[dict[str, float]] = field(default_factory=list)
 
@@ -65,7 +64,8 @@ def read_frames(info: BagInfo, embodiment: Embodiment, limits: SyncLimits, rate_
     """
     pending: list[tuple[Observation, Floats]] = []
     index = 0
-    replay = _Replay(Synchronizer([c.name for c in embodiment.cameras], _needs_eef(embodiment), limits))
+    synchronizer = Synchronizer([c.name for c in embodiment.cameras], _needs_eef(embodiment), limits)
+    replay = _Replay(synchronizer, info.about.get("task", ""))
     for observation in _observations(info, embodiment, replay, 1.0 / rate_hz):
         pending.append((observation, unified(embodiment, observation.state)))
         while pending and replay.stamps and replay.stamps[-1] >= pending[0][0].stamp + 1.0 / rate_hz:
@@ -118,7 +118,9 @@ def _take(message: Recorded, embodiment: Embodiment, replay: _Replay) -> None:
     try:
         for camera in embodiment.cameras:
             if topic.endswith((f"/{camera.topic}", f"/{camera.topic}/compressed")):
-                replay.synchronizer.push_image(camera.name, seconds(body.header.stamp), picture(body), now)
+                replay.synchronizer.push_image(
+                    camera.name, seconds(body.header.stamp), replay.pictures(topic, body), now
+                )
                 return
         if topic.endswith("/joint_states"):
             positions = named_positions(body.name, body.position, embodiment.joint_names)
@@ -132,15 +134,6 @@ def _take(message: Recorded, embodiment: Embodiment, replay: _Replay) -> None:
             replay.commands.append(named_positions(body.name, body.position, embodiment.joint_names))
     except ObservationError:
         return  # the live policy complains and goes on; `himoe bag check` counts what is wrong
-
-
-def picture(body: Any) -> Image:
-    if not hasattr(body, "format"):
-        return image_array(body)
-    decoded = cv2.imdecode(np.frombuffer(body.data, np.uint8), cv2.IMREAD_COLOR)
-    if decoded is None:
-        raise ObservationError(f"a {COMPRESSED} of format '{body.format}' cannot be decoded")
-    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def _command_at(embodiment: Embodiment, replay: _Replay, stamp: float) -> Floats:

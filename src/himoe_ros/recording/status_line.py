@@ -5,7 +5,7 @@ from __future__ import annotations
 from .contract import IMAGE, Contract
 from .recorder import EpisodeRecorder
 
-HELP = "r/→ start  s/← save  d/⌫ discard  t task  q quit"
+HELP = "r/→ start  s/← save  f save as failed  d/⌫ discard  t task  q quit"
 SLOW = 0.8  # share of its declared rate below which a stream is pointed at
 
 

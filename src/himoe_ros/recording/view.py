@@ -17,7 +17,7 @@ from ..core.observation import Floats, Image
 from ..video import VideoFile
 from .check import Remark, Verdict, check, topic_of, worst
 from .contract import IMAGE, Contract
-from .frames import picture
+from .pictures import PictureReader
 from .reader import BagInfo, read_messages
 
 BINS = 160  # of a timeline
@@ -88,13 +88,14 @@ def _gather(info: BagInfo, contract: Contract, embodiment: Embodiment, video: Pa
     every = {name: max(1, info.counts[name] // THUMBNAILS) for name in names}
     gathered = _Gathered(thumbnails={name: [] for name in names})
     latest: dict[str, Image] = {}
+    pictures = PictureReader()
     file: VideoFile | None = None
     for message in read_messages(info):
         times = gathered.times.setdefault(message.topic, [])
         times.append(message.received - info.start)
         if message.topic in every:
             try:
-                latest[message.topic] = picture(message.message)
+                latest[message.topic] = pictures(message.topic, message.message)
             except ObservationError:
                 continue  # himoe bag check tells of it, and the page shows its remarks
             if (len(times) - 1) % every[message.topic] == 0 and len(gathered.thumbnails[message.topic]) < THUMBNAILS:

@@ -1,0 +1,162 @@
+"""What a policy is trained on: a dataset as samples in the unified vector, at random and each decoded once.
+
+A dataset of `himoe export` needs no description: its vectors are unified already. Others are described by a file of
+config/datasets: which of their columns fill which slots, and which camera is which view.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.embodiment import SLOTS, ActionSpace, Embodiment
+from ..core.errors import ConfigError
+from ..core.observation import Floats, Image
+from ..core.reading import load_yaml, mapping, text
+from .lerobot_reader import LeRobotData
+
+KEPT_EPISODES = 4096  # of numbers alone: some hundred MB
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the parts of a sample lie in a dataset.
+
+    Attributes:
+        state, action: feature, and slot -> its column there; columns named twice fill several slots.
+        cameras: camera of the embodiment -> feature.
+    """
+
+    state: tuple[str, Mapping[int, int]]
+    action: tuple[str, Mapping[int, int]]
+    cameras: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One observation, and what was done from there on.
+
+    Attributes:
+        images: camera -> (H, W, 3) uint8 RGB.
+        state: (24,) m, rad, opening; 0 where `mask` is.
+        mask: (24,) 1 where the action space has a slot.
+        actions: (T, 24) absolute targets, one period apart, the first one period after the observation.
+        valid: (T,) False where the episode has ended before.
+        instruction: in words.
+    """
+
+    images: Mapping[str, Image]
+    state: Floats
+    mask: Floats
+    actions: Floats
+    valid: np.ndarray
+    instruction: str
+
+
+class Samples:
+    """A dataset in one action space; sample i is frame i of the dataset."""
+
+    def __init__(
+        self, data: LeRobotData, layout: Layout, space: ActionSpace, chunk_steps: int, rate_hz: float | None = None
+    ) -> None:
+        """
+        Args:
+            data: the dataset.
+            layout: of its columns.
+            space: of the samples.
+            chunk_steps: T.
+            rate_hz: of a chunk's steps, that of the space without it; the dataset's own rate may differ.
+
+        Raises:
+            ConfigError: the dataset lacks slots that the space has, or its cameras.
+        """
+        for kind, (feature, slots) in (("state", layout.state), ("action", layout.action)):
+            if missing := sorted(set(space.slots.tolist()) - set(slots)):
+                raise ConfigError(f"{data.root}: no column of {kind} '{feature}' fills slots {missing} of {space.name}")
+        if absent := sorted(set(layout.cameras.values()) - set(data.cameras)):
+            raise ConfigError(f"{data.root} has no cameras {absent}; there are {list(data.cameras)}")
+        self._data, self._layout, self._space = data, layout, space
+        self._stride = data.fps / (rate_hz or space.rate_hz)
+        self._steps = chunk_steps
+        self._kept: OrderedDict[int, tuple[Floats, Floats]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"expected a sample from 0 to {len(self) - 1}, got {index}")
+        episode, frame = self._data.place(index)
+        states, actions = self.vectors(episode)
+        # Steps are a period of the chunk apart, whatever the dataset's rate: by time, not by index.
+        wanted = frame + np.round((np.arange(1, self._steps + 1)) * self._stride).astype(int) - 1
+        last = len(actions) - 1
+        pictures = {name: self._data.picture(f, episode, frame) for name, f in self._layout.cameras.items()}
+        return Sample(
+            images=pictures,
+            state=states[frame],
+            mask=self._space.mask,
+            actions=actions[np.minimum(wanted, last)],
+            valid=wanted <= last,
+            instruction=self._data.episodes[episode].task,
+        )
+
+    def vectors(self, episode: int) -> tuple[Floats, Floats]:
+        """States and actions of one episode, (T, 24) each, in the slots of the action space."""
+        if episode not in self._kept:
+            (state, _), (action, _) = self._layout.state, self._layout.action
+            columns = self._data.columns(episode, sorted({state, action}))
+            self._kept[episode] = self._placed(columns, self._layout.state), self._placed(columns, self._layout.action)
+            if len(self._kept) > KEPT_EPISODES:
+                self._kept.popitem(last=False)
+        return self._kept[episode]
+
+    def _placed(self, columns: Mapping[str, Floats], part: tuple[str, Mapping[int, int]]) -> Floats:
+        rows, slots = columns[part[0]], self._space.slots
+        placed = np.zeros((len(rows), SLOTS))
+        placed[:, slots] = rows[:, [part[1][int(slot)] for slot in slots]]
+        return placed
+
+
+def shuffled(length: int, seed: int, epoch: int) -> np.ndarray:
+    """(length,) every sample once, across episodes; the same for the same seed and epoch."""
+    return np.random.default_rng([seed, epoch]).permutation(length)
+
+
+def own_layout(embodiment: Embodiment) -> Layout:
+    """Of what `himoe export` writes."""
+    slots = {slot: slot for slot in range(SLOTS)}
+    cameras = {c.name: f"observation.images.{c.name}" for c in embodiment.cameras}
+    return Layout(("observation.state", slots), ("action", slots), cameras)
+
+
+def load_layout(path: Path, embodiment: Embodiment, space: ActionSpace) -> Layout:
+    """Read a file of config/datasets: its columns are named in the order of the dataset, by slot names of the space.
+
+    Raises:
+        ConfigError: names that the action space does not have.
+    """
+    d = mapping(load_yaml(path), str(path), ("embodiment", "action_space", "state", "action", "cameras"))
+    if (d["embodiment"], d["action_space"]) != (embodiment.name, space.name):
+        raise ConfigError(
+            f"{path} is for {d['embodiment']}/{d['action_space']}, expected {embodiment.name}/{space.name}"
+        )
+    cameras = mapping(d["cameras"], f"{path}: cameras")
+    if unknown := sorted(set(cameras) - {c.name for c in embodiment.cameras}):
+        raise ConfigError(f"{path}: {embodiment.name} has no cameras {unknown}")
+    state, action = (_columns(d[part], space, f"{path}: {part}") for part in ("state", "action"))
+    return Layout(state, action, {name: text(f, f"{path}: cameras.{name}") for name, f in cameras.items()})
+
+
+def _columns(data: Any, space: ActionSpace, where: str) -> tuple[str, Mapping[int, int]]:
+    d = mapping(data, where, ("feature", "columns"))
+    slots = dict(zip(space.names, space.slots.tolist(), strict=True))
+    unknown = [n for n in d["columns"] if n not in slots and n != "unused"]
+    if unknown:
+        raise ConfigError(f"{where}.columns: expected names out of {list(slots)} or 'unused', got {unknown}")
+    return text(d["feature"], f"{where}.feature"), {slots[n]: i for i, n in enumerate(d["columns"]) if n in slots}

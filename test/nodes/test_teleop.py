@@ -1,0 +1,243 @@
+"""Devices that move the simulated robot through the running graph: keys, pads, leader arms, the scripted expert."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fault_graph import ARM, FaultGraph, fault_graph
+from graph import HIMOE
+from policy_graph import PolicyGraph
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, String
+
+from himoe_ros.core.messages import seconds
+from himoe_ros.nodes.conversions import joint_message
+from himoe_ros.nodes.managed import LATCHED, RECORD
+from himoe_ros.sim.fruit_to_plate import INSTRUCTIONS, FruitToPlateJudge, truth_from_state
+from himoe_ros.teleop.pad import ABS, CODES, EVENT, KEY
+
+
+class Robot(FaultGraph):
+    """A controller that follows end-effector plans; tests start who makes them."""
+
+    def make_source(self) -> None:
+        return None
+
+    def tool(self) -> np.ndarray:
+        """(3,) m, measured."""
+        return ARM.forward(np.array(self.joints[-1].position[:7]))[:3, 3]
+
+    def opening(self) -> float:
+        return ARM.gripper.opening(self.joints[-1].position[7])
+
+    @contextlib.contextmanager
+    def device(self, name: str, **parameters: object):
+        """A teleop node, armed from home; ended and disarmed afterwards."""
+        assert self.watching.call("controller/home").success
+        self.holds("disarmed", 15.0)
+        self.start(name, embodiment="xarm7", action_space="end_effector", **parameters)
+        try:
+            yield
+        finally:
+            self.watching.call("controller/disarm")
+            self.end(name)
+            self.check_always()
+
+    def armed(self) -> None:
+        self.watching.wait(lambda: self.arm().success, 20.0)
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory):
+    with fault_graph(tmp_path_factory.mktemp("teleop"), Robot, action_space="end_effector") as graph:
+        yield graph
+
+
+class Gamepad:
+    """A pipe in place of a device's file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "event0"
+        os.mkfifo(self.path)
+        self._pipe = os.open(self.path, os.O_RDWR)
+
+    def push(self, *events: tuple[int, str, int]) -> None:
+        os.write(self._pipe, b"".join(EVENT.pack(0, 0, kind, CODES[code], value) for kind, code, value in events))
+
+    def close(self) -> None:
+        os.close(self._pipe)
+
+
+@pytest.fixture
+def gamepad(tmp_path):
+    pad = Gamepad(tmp_path)
+    yield pad
+    pad.close()
+
+
+def test_a_gamepad_moves_the_tool_while_it_is_pushed(robot, gamepad):
+    with robot.device("teleop_pad", device="gamepad", device_file=str(gamepad.path)):
+        robot.armed()
+        begin = robot.tool()
+        gamepad.push((ABS, "ABS_Y", -32768))
+        time.sleep(0.5)
+        assert robot.tool() == pytest.approx(begin, abs=2e-3), "nothing moves unless the button is held"
+        gamepad.push((KEY, "BTN_TR", 1))
+        robot.watching.wait(lambda: robot.tool()[0] > begin[0] + 0.1, 5.0)
+        gamepad.push((ABS, "ABS_Y", 0), (KEY, "BTN_SOUTH", 1))
+        time.sleep(0.5)
+        rest = robot.tool()
+        robot.watching.wait(lambda: robot.opening() < 0.05, 3.0)
+        assert np.linalg.norm(robot.tool() - rest) < 5e-3
+        assert abs(rest[1] - begin[1]) < 5e-3 and abs(rest[2] - begin[2]) < 5e-3, "straight ahead"
+
+
+def test_keys_over_a_terminal_arm_jog_and_disarm(robot):
+    assert robot.watching.call("controller/home").success
+    robot.holds("disarmed", 15.0)
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [HIMOE, "teleop", "xarm7", "--log-level", "error"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "COLUMNS": "160"},
+    )
+    os.close(slave)
+    shown = ""
+
+    def see(words: str) -> None:
+        nonlocal shown
+        deadline = time.monotonic() + 20.0
+        while words not in shown:
+            assert time.monotonic() < deadline, shown[-2000:]
+            shown += os.read(master, 4096).decode(errors="replace")
+        shown = shown[shown.index(words) + len(words) :]
+
+    try:
+        see("gripper open")
+        os.write(master, b"\r")
+        see("armed: the robot holds its place")
+        see("running")
+        begin = robot.tool()
+        os.write(master, b"+")
+        for _ in range(10):
+            os.write(master, b"a")
+            time.sleep(0.06)
+        robot.watching.wait(lambda: abs(robot.tool()[1] - begin[1] - 0.06) < 3e-3, 5.0)
+        os.write(master, b" ")
+        see("gripper closed")
+        robot.watching.wait(lambda: robot.opening() < 0.05, 3.0)
+        os.write(master, b"x")
+        see("disarmed")
+        os.write(master, b"q")
+        assert process.wait(10) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+        os.close(master)
+        robot.watching.call("controller/disarm")
+    robot.check_always()
+
+
+def test_a_robot_follows_its_leader_once_they_are_near(robot):
+    joints = np.append(ARM.bounds.rest, 0.0)
+    gello = robot.watching.node.create_publisher(JointState, "gello/joint_states", RECORD)
+    clock = robot.watching.node.get_clock()
+    names = (*ARM.joints, "gripper")
+    place = joints + 0.5
+    timer = robot.watching.node.create_timer(
+        0.02, lambda: gello.publish(joint_message(names, place, clock.now().nanoseconds * 1e-9))
+    )
+    try:
+        with robot.device("teleop_leader", device="gello_xarm7"):
+            robot.watching.wait(lambda: "bring the leader within 0.3 rad" in robot.arm().message, 20.0)
+            place[:] = joints
+            robot.armed()
+            place[0] += 0.25
+            place[7] = 0.5
+            robot.watching.wait(lambda: abs(robot.joints[-1].position[0] - place[0]) < 0.01, 5.0)
+            robot.watching.wait(lambda: abs(robot.opening() - 0.5) < 0.05, 3.0)
+            timer.cancel()
+            robot.holds("holding", 3.0)
+    finally:
+        timer.cancel()
+        robot.watching.node.destroy_timer(timer)
+        robot.watching.node.destroy_publisher(gello)
+
+
+def test_the_expert_does_what_it_is_told(robot):
+    asked = INSTRUCTIONS[2]
+    judge = FruitToPlateJudge(asked)
+
+    def watch(message: JointState) -> None:
+        now = seconds(message.header.stamp)
+        judge.observe(truth_from_state(now, ARM, message.name, message.position, message.velocity))
+
+    state = robot.watching.node.create_subscription(JointState, "sim/state", watch, RECORD)
+    say = robot.watching.node.create_publisher(String, "instruction", LATCHED)
+    try:
+        with robot.device("sim_expert", seed=1):
+            robot.watching.wait(lambda: "expected an instruction out of" in robot.arm().message, 20.0)
+            say.publish(String(data=asked.sentence))
+            robot.armed()
+            robot.watching.wait(lambda: judge.verdict.place, 30.0)
+            assert judge.verdict.pick and not judge.verdict.wrong_fruit
+    finally:
+        robot.watching.node.destroy_subscription(state)
+        robot.watching.node.destroy_publisher(say)
+
+
+class Shared(PolicyGraph):
+    """The policy's plans pass through a gamepad's node."""
+
+    remap = ("action_chunk:=policy/action_chunk", "chunk_source:=policy/chunk_source")
+
+    def begin(self) -> None:
+        self.gamepad = Gamepad(self._folder)
+        pad = {"device": "gamepad", "device_file": str(self.gamepad.path)}
+        self.start("teleop_pad", embodiment="xarm7", action_space="joints", over_policy=True, **pad)
+        super().begin()
+
+    def close(self) -> None:
+        super().close()
+        self.gamepad.close()
+
+
+def test_a_person_takes_over_from_a_policy_and_gives_back(tmp_path):
+    with fault_graph(tmp_path, Shared) as graph:
+        push, taken = graph.gamepad.push, []
+        graph.watching.node.create_subscription(Bool, "intervention", lambda m: taken.append(m.data), LATCHED)
+        graph.run()
+        took = time.monotonic()
+        push((KEY, "BTN_WEST", 1), (KEY, "BTN_WEST", 0))
+        graph.watching.wait(lambda: taken[-1:] == [True], 3.0)
+        time.sleep(0.5)
+        graph.sentinel()
+        rest = time.monotonic()
+        time.sleep(0.5)
+        graph.sentinel()
+        assert graph.log.travelled(rest) < 2e-3, "whoever took over has not moved a thing"
+        assert graph.mode() == "running"
+        push((KEY, "BTN_TR", 1), (ABS, "ABS_RY", -32768))
+        graph.watching.wait(lambda: graph.log.travelled(rest) > 0.05, 3.0)
+        push((KEY, "BTN_TR", 0), (KEY, "BTN_WEST", 1))
+        graph.watching.wait(lambda: taken[-1:] == [False], 3.0)
+        back = time.monotonic()
+        graph.watching.wait(lambda: graph.log.travelled(back) > 0.05, 10.0)
+        graph.check_always()
+        assert fastest_change(graph, took) <= 1.5 * ARM.max_acceleration, "neither change is a blow"
+        assert graph.watching.call("controller/disarm").success
+
+
+def fastest_change(graph: FaultGraph, since: float) -> float:
+    """rad/s^2, the largest acceleration of the commands by their own ticks."""
+    places = np.array([e.joints for e in graph.log.commands(since)])
+    return float(np.abs(np.diff(places, n=2, axis=0)).max() / 0.01**2)
