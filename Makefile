@@ -22,7 +22,7 @@ mutants: venv
 	$(BIN)/python test/mutants.py
 
 soak: venv
-	$(BIN)/pytest test/soak/random_faults.py
+	$(BIN)/pytest -s test/soak/random_faults.py test/soak/recording.py
 
 interop: venv .interop/.ready
 	rm -rf .interop/check && mkdir .interop/check

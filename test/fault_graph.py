@@ -88,7 +88,8 @@ class FaultGraph:
         for rule in remap:
             command += ["-r", rule]
         with (self._folder / f"{name}.log").open("a") as out:
-            variables = {**os.environ, **environment(), "MUJOCO_GL": "disable", "PYTHONPATH": PYTHONPATH}
+            variables = {**os.environ, **environment(), "PYTHONPATH": PYTHONPATH}
+            variables["MUJOCO_GL"] = "egl" if name == "sim_cameras" else "disable"
             self._processes[name] = subprocess.Popen(command, env=variables, stdout=out, stderr=out)
 
     def pid(self, name: str) -> int:
@@ -134,7 +135,7 @@ class FaultGraph:
         """Make a fault of sim/xarm_faults.py happen; returns when, s of the steady clock."""
         value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
         request = SetParameters.Request(parameters=[Parameter(name="fault", value=value)])
-        (result,) = self.ask(SetParameters, "sim_robot/set_parameters", request).results
+        (result,) = self.watching.ask(SetParameters, "sim_robot/set_parameters", request).results
         assert result.successful, result.reason
         self.watching.wait(lambda: self.log.last(f"FAULT {text}"), 5.0)
         return self.log.last(f"FAULT {text}").time
@@ -142,7 +143,7 @@ class FaultGraph:
     def transition(self, number: int) -> bool:
         """Ask the controller for a lifecycle transition."""
         request = ChangeState.Request(transition=Transition(id=number))
-        return self.ask(ChangeState, "controller/change_state", request).success
+        return self.watching.ask(ChangeState, "controller/change_state", request).success
 
     def attend(self) -> None:
         """Wait until the log shows what the box receives: nodes take seconds to find each other."""
@@ -236,17 +237,6 @@ class FaultGraph:
             self.source.stop()
         for name in self._processes:
             self.end(name)
-
-    def ask(self, kind: type, name: str, request):
-        """Call a service and return its answer."""
-        client = self.watching.node.create_client(kind, name)
-        try:
-            assert client.wait_for_service(10.0), f"{name} did not appear"
-            future = client.call_async(request)
-            self.watching.wait(future.done, 20.0)
-            return future.result()
-        finally:
-            self.watching.node.destroy_client(client)
 
 
 def plan_end(message: JointTrajectory) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -71,6 +72,7 @@ class Watcher:
         self.context.init()
         self.node = Node("watcher", context=self.context)
         self.diagnostics: dict[str, tuple[str, dict[str, str]]] = {}
+        self._clients: dict[tuple[type, str], Client] = {}
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
@@ -84,12 +86,18 @@ class Watcher:
         self.node.create_subscription(kind, topic, messages.append, RECORD)
         return messages
 
-    def call(self, name: str) -> Trigger.Response:
-        client = self.node.create_client(Trigger, name)
+    def ask(self, kind: type, name: str, request):
+        """Call a service and return its answer. Clients are kept: every new one costs the other side some memory."""
+        if (kind, name) not in self._clients:
+            self._clients[kind, name] = self.node.create_client(kind, name)
+        client = self._clients[kind, name]
         assert client.wait_for_service(10.0), f"{name} did not appear"
-        future = client.call_async(Trigger.Request())
-        self.wait(future.done, 10.0)
+        future = client.call_async(request)
+        self.wait(future.done, 20.0)
         return future.result()
+
+    def call(self, name: str) -> Trigger.Response:
+        return self.ask(Trigger, name, Trigger.Request())
 
     def wait(self, condition: Callable[[], object], within: float) -> None:
         deadline = time.monotonic() + within

@@ -24,7 +24,7 @@ def add_sim_commands(commands) -> None:
     record.add_argument("--out", default="episodes", help="folder of the session (default: episodes)")
     record.add_argument("--episodes", type=_positive, default=100, help="how many shall be there (default: 100)")
     record.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
-    record.add_argument("--seed", type=int, default=0, help="the same seed gives the same bags (default: 0)")
+    record.add_argument("--seed", type=int, default=0, help="the same seed gives the same messages (default: 0)")
     record.add_argument("--width", type=_positive, default=224, help="px, of an image (default: 224)")
     record.add_argument("--height", type=_positive, default=224, help="px, of an image (default: 224)")
     record.add_argument("--camera-rate-hz", type=float, default=10.0, help="images a second and camera (default: 10)")

@@ -43,7 +43,18 @@ def test_a_source_that_does_not_fit_is_refused_with_the_cause(watch, change, tol
 @pytest.mark.parametrize("endpoints", [[], ["one", "two"]])
 def test_exactly_one_publisher_is_wanted(watch, endpoints):
     watch.see(endpoints)
+    watch.tell(GOOD, 100.0)
     assert watch.problems(100.0) == [f"expected one publisher of action_chunk, there are {len(endpoints)}"]
+
+
+def test_a_new_publisher_has_to_tell_about_itself(watch):
+    """Else a robot could be armed on the word of whoever planned before."""
+    watch.see([])
+    assert watch.problems(100.1) == ["expected one publisher of action_chunk, there are 0"]
+    watch.see(["two"])
+    assert watch.problems(100.1) == ["no source of chunks has told about itself on chunk_source"]
+    watch.tell(GOOD, 100.5)
+    assert watch.problems(100.6) == []
 
 
 def test_all_problems_are_told_at_once(watch):

@@ -43,6 +43,38 @@ def test_an_observation_holds_the_newest_of_every_stream():
     assert np.array_equal(observation.state.eef, POSE)
 
 
+def test_images_that_are_still_on_their_way_are_waited_for():
+    """A newest image whose companion has not come yet would be seen beside one of another moment."""
+    sync = synchronizer(10.0, 10.1)
+    sync.push_joints(10.19, {"joint1": 10.19}, 10.19)
+    sync.push_eef(10.19, POSE, 10.19)
+    sync.push_image("base", 10.19, image(2), 10.19)
+    assert sync.observation(10.2, "").stamp == 10.1
+    sync.push_image("wrist", 10.191, image(102), 10.2)
+    assert sync.observation(10.2, "").stamp == 10.19
+
+
+def test_images_that_are_never_of_one_moment_are_not_waited_for():
+    """Cameras half a period apart: nothing is gained by older images."""
+    sync = Synchronizer(["base", "wrist"], needs_eef=False, limits=LIMITS)
+    for k in range(4):
+        sync.push_joints(10.0 + 0.1 * k, {"joint1": 0.0}, 10.3)
+        sync.push_image("base", 10.0 + 0.1 * k, image(k), 10.3)
+        if k < 3:
+            sync.push_image("wrist", 10.05 + 0.1 * k, image(100 + k), 10.3)
+    assert sync.observation(10.31, "").stamp == pytest.approx(10.3)
+
+
+def test_images_are_not_waited_for_beyond_their_age():
+    sync = synchronizer(10.0)
+    sync.push_joints(10.09, {"joint1": 10.09}, 10.09)
+    sync.push_eef(10.09, POSE, 10.09)
+    sync.push_image("base", 10.09, image(2), 10.09)
+    assert sync.observation(10.15, "").stamp == 10.0
+    with pytest.raises(ObservationError, match="camera 'wrist' is 0.210 s old"):
+        sync.observation(10.21, "")
+
+
 def test_any_order_of_arrival_gives_the_observation_of_a_sorted_replay():
     random = np.random.default_rng(1)
     events = [

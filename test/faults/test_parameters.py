@@ -19,7 +19,7 @@ def set_parameter(graph, name: str, value: float | str) -> str:
         else ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
     )
     request = SetParameters.Request(parameters=[Parameter(name=name, value=told)])
-    (result,) = graph.ask(SetParameters, "controller/set_parameters", request).results
+    (result,) = graph.watching.ask(SetParameters, "controller/set_parameters", request).results
     assert result.successful == (not result.reason)
     return result.reason
 

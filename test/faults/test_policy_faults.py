@@ -98,14 +98,14 @@ def test_18_a_partition_of_five_seconds_holds_and_ends_without_a_burst(graph, re
 
 def parameter(graph: PolicyGraph, name: str) -> int:
     request = GetParameters.Request(names=[name])
-    (value,) = graph.ask(GetParameters, "policy/get_parameters", request).values
+    (value,) = graph.watching.ask(GetParameters, "policy/get_parameters", request).values
     return value.integer_value
 
 
 def starve(graph: PolicyGraph, on: bool) -> None:
     value = ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=on)
     request = SetParameters.Request(parameters=[Parameter(name="starve", value=value)])
-    assert graph.ask(SetParameters, "policy/set_parameters", request).results[0].successful
+    assert graph.watching.ask(SetParameters, "policy/set_parameters", request).results[0].successful
 
 
 @pytest.mark.slow

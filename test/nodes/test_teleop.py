@@ -7,21 +7,20 @@ import os
 import pty
 import subprocess
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from fault_graph import ARM, FaultGraph, fault_graph
+from gamepad import Gamepad
 from graph import HIMOE
-from policy_graph import PolicyGraph
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, String
+from std_msgs.msg import String
 
 from himoe_ros.core.messages import seconds
 from himoe_ros.nodes.conversions import joint_message
 from himoe_ros.nodes.managed import LATCHED, RECORD
 from himoe_ros.sim.fruit_to_plate import INSTRUCTIONS, FruitToPlateJudge, truth_from_state
-from himoe_ros.teleop.pad import ABS, CODES, EVENT, KEY
+from himoe_ros.teleop.pad import ABS, KEY
 
 
 class Robot(FaultGraph):
@@ -37,11 +36,16 @@ class Robot(FaultGraph):
     def opening(self) -> float:
         return ARM.gripper.opening(self.joints[-1].position[7])
 
+    def go_home(self) -> None:
+        assert self.watching.call("controller/home").success
+        home = ARM.bounds.rest
+        at_home = lambda: np.abs(np.array(self.joints[-1].position[:7]) - home).max() < 1e-2  # noqa: E731
+        self.watching.wait(lambda: self.mode() == "disarmed" and at_home(), 15.0)
+
     @contextlib.contextmanager
     def device(self, name: str, **parameters: object):
         """A teleop node, armed from home; ended and disarmed afterwards."""
-        assert self.watching.call("controller/home").success
-        self.holds("disarmed", 15.0)
+        self.go_home()
         self.start(name, embodiment="xarm7", action_space="end_effector", **parameters)
         try:
             yield
@@ -58,21 +62,6 @@ class Robot(FaultGraph):
 def robot(tmp_path_factory):
     with fault_graph(tmp_path_factory.mktemp("teleop"), Robot, action_space="end_effector") as graph:
         yield graph
-
-
-class Gamepad:
-    """A pipe in place of a device's file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "event0"
-        os.mkfifo(self.path)
-        self._pipe = os.open(self.path, os.O_RDWR)
-
-    def push(self, *events: tuple[int, str, int]) -> None:
-        os.write(self._pipe, b"".join(EVENT.pack(0, 0, kind, CODES[code], value) for kind, code, value in events))
-
-    def close(self) -> None:
-        os.close(self._pipe)
 
 
 @pytest.fixture
@@ -92,16 +81,19 @@ def test_a_gamepad_moves_the_tool_while_it_is_pushed(robot, gamepad):
         gamepad.push((KEY, "BTN_TR", 1))
         robot.watching.wait(lambda: robot.tool()[0] > begin[0] + 0.1, 5.0)
         gamepad.push((ABS, "ABS_Y", 0), (KEY, "BTN_SOUTH", 1))
-        time.sleep(0.5)
+        released, furthest = time.monotonic(), 0.0
+        while time.monotonic() < released + 0.7:
+            furthest = max(furthest, robot.tool()[0])
+            time.sleep(0.01)
         rest = robot.tool()
+        assert furthest - rest[0] < 8e-3, "it need not turn back"
         robot.watching.wait(lambda: robot.opening() < 0.05, 3.0)
         assert np.linalg.norm(robot.tool() - rest) < 5e-3
         assert abs(rest[1] - begin[1]) < 5e-3 and abs(rest[2] - begin[2]) < 5e-3, "straight ahead"
 
 
 def test_keys_over_a_terminal_arm_jog_and_disarm(robot):
-    assert robot.watching.call("controller/home").success
-    robot.holds("disarmed", 15.0)
+    robot.go_home()
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [HIMOE, "teleop", "xarm7", "--log-level", "error"],
@@ -124,7 +116,10 @@ def test_keys_over_a_terminal_arm_jog_and_disarm(robot):
     try:
         see("gripper open")
         os.write(master, b"\r")
-        see("armed: the robot holds its place")
+        see("armed: ")  # "not armed: ..." too, where the controller has not yet heard of this source
+        while robot.mode() == "disarmed":
+            os.write(master, b"\r")
+            see("armed: ")
         see("running")
         begin = robot.tool()
         os.write(master, b"+")
@@ -163,7 +158,8 @@ def test_a_robot_follows_its_leader_once_they_are_near(robot):
             robot.armed()
             place[0] += 0.25
             place[7] = 0.5
-            robot.watching.wait(lambda: abs(robot.joints[-1].position[0] - place[0]) < 0.01, 5.0)
+            goal = ARM.forward(place[:7])[:3, 3]
+            robot.watching.wait(lambda: np.linalg.norm(robot.tool() - goal) < 5e-3, 5.0)
             robot.watching.wait(lambda: abs(robot.opening() - 0.5) < 0.05, 3.0)
             timer.cancel()
             robot.holds("holding", 3.0)
@@ -193,51 +189,3 @@ def test_the_expert_does_what_it_is_told(robot):
     finally:
         robot.watching.node.destroy_subscription(state)
         robot.watching.node.destroy_publisher(say)
-
-
-class Shared(PolicyGraph):
-    """The policy's plans pass through a gamepad's node."""
-
-    remap = ("action_chunk:=policy/action_chunk", "chunk_source:=policy/chunk_source")
-
-    def begin(self) -> None:
-        self.gamepad = Gamepad(self._folder)
-        pad = {"device": "gamepad", "device_file": str(self.gamepad.path)}
-        self.start("teleop_pad", embodiment="xarm7", action_space="joints", over_policy=True, **pad)
-        super().begin()
-
-    def close(self) -> None:
-        super().close()
-        self.gamepad.close()
-
-
-def test_a_person_takes_over_from_a_policy_and_gives_back(tmp_path):
-    with fault_graph(tmp_path, Shared) as graph:
-        push, taken = graph.gamepad.push, []
-        graph.watching.node.create_subscription(Bool, "intervention", lambda m: taken.append(m.data), LATCHED)
-        graph.run()
-        took = time.monotonic()
-        push((KEY, "BTN_WEST", 1), (KEY, "BTN_WEST", 0))
-        graph.watching.wait(lambda: taken[-1:] == [True], 3.0)
-        time.sleep(0.5)
-        graph.sentinel()
-        rest = time.monotonic()
-        time.sleep(0.5)
-        graph.sentinel()
-        assert graph.log.travelled(rest) < 2e-3, "whoever took over has not moved a thing"
-        assert graph.mode() == "running"
-        push((KEY, "BTN_TR", 1), (ABS, "ABS_RY", -32768))
-        graph.watching.wait(lambda: graph.log.travelled(rest) > 0.05, 3.0)
-        push((KEY, "BTN_TR", 0), (KEY, "BTN_WEST", 1))
-        graph.watching.wait(lambda: taken[-1:] == [False], 3.0)
-        back = time.monotonic()
-        graph.watching.wait(lambda: graph.log.travelled(back) > 0.05, 10.0)
-        graph.check_always()
-        assert fastest_change(graph, took) <= 1.5 * ARM.max_acceleration, "neither change is a blow"
-        assert graph.watching.call("controller/disarm").success
-
-
-def fastest_change(graph: FaultGraph, since: float) -> float:
-    """rad/s^2, the largest acceleration of the commands by their own ticks."""
-    places = np.array([e.joints for e in graph.log.commands(since)])
-    return float(np.abs(np.diff(places, n=2, axis=0)).max() / 0.01**2)

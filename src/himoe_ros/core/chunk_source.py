@@ -52,7 +52,10 @@ class SourceWatch:
         self.source, self._told_at = source, now
 
     def see(self, endpoints: Collection[str]) -> None:
-        """These endpoints publish chunks at the moment."""
+        """These endpoints publish chunks at the moment. A new one has to tell about itself: what was told before, by
+        whoever was there before, says nothing about it."""
+        if not self._endpoints.issuperset(endpoints):
+            self.source, self._told_at = None, None
         self._endpoints = frozenset(endpoints)
 
     def age(self, now: float) -> float:

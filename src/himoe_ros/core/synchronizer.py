@@ -20,6 +20,8 @@ from .observation import Floats, Image, Observation, RobotState
 
 T = TypeVar("T")
 
+MATCHED_BETTER_S = 0.02  # more than cameras' clocks make of one moment
+
 
 @dataclass(frozen=True)
 class SyncLimits:
@@ -134,7 +136,7 @@ class Synchronizer:
         frozen = [name for name, count in self._same.items() if count + 1 >= self.limits.frozen_after]
         if frozen:
             raise ObservationError(f"camera frozen: {', '.join(frozen)} sent {self.limits.frozen_after} equal images")
-        stamp = self._latest_common(reference, others)
+        stamp = self._latest_common(reference, others, now)
         oldest, late = min((stream.nearest(stamp)[0], stream.name) for stream in streams)
         if now - oldest > self.limits.max_age_s:
             raise ObservationError(f"{late} is {now - oldest:.3f} s old, allowed {self.limits.max_age_s} s")
@@ -156,14 +158,26 @@ class Synchronizer:
         """Those that an observation needs, the reference image first."""
         return [*self.images.values(), self.joints, *([self.eef] if self.needs_eef else [])]
 
-    def _latest_common(self, reference: Stream[Any], others: Sequence[Stream[Any]]) -> float:
-        """Newest reference stamp to which every other stream has a neighbour within the skew limit."""
+    def _latest_common(self, reference: Stream[Any], others: Sequence[Stream[Any]], now: float) -> float:
+        """Newest reference stamp to which every other stream has a neighbour within the skew limit.
+
+        The one before it is taken where its images match much better: then those of the newest one are still on
+        their way. So what is seen at a moment does not depend on how fast each image travelled.
+        """
         worst: tuple[float, str] = (0.0, "")
+        newest: tuple[float, float] | None = None  # stamp, and how far the other images are from it
         for stamp in reversed(reference.stamps):
-            skews = [(abs(stream.nearest(stamp)[0] - stamp), stream.name) for stream in others]
-            worst = max(skews)
-            if worst[0] <= self.limits.max_skew_s:
-                return stamp
+            worst = max((abs(stream.nearest(stamp)[0] - stamp), stream.name) for stream in others)
+            fits = worst[0] <= self.limits.max_skew_s
+            apart = max(abs(stream.nearest(stamp)[0] - stamp) for stream in self.images.values())
+            if newest is None and fits:
+                newest = (stamp, apart)
+            elif newest is not None:
+                oldest = min(stream.nearest(stamp)[0] for stream in (reference, *others))
+                better = fits and apart < newest[1] - MATCHED_BETTER_S and now - oldest <= self.limits.max_age_s
+                return stamp if better else newest[0]
+        if newest is not None:
+            return newest[0]
         raise ObservationError(
             f"{worst[1]} is {worst[0]:.3f} s away from {reference.name}, allowed {self.limits.max_skew_s} s"
         )

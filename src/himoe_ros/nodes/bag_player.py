@@ -17,6 +17,7 @@ from .managed import LATCHED, RECORD, SENSOR, ManagedNode, run
 
 MOVES = ("action_chunk", "action")  # a controller would follow these: only where they are asked for by name
 HEADER_FIRST = re.compile(r"\A(\s*#.*\n|\s*\n)*\s*std_msgs/Header\s")
+LISTENERS_WITHIN_S, MOMENT_S = 5.0, 0.5
 STAMP = slice(4, 12)  # of a serialized message whose first field is a header
 
 
@@ -58,7 +59,7 @@ class BagPlayer(ManagedNode):
         return {"bag": self._bag, "messages": self._count}
 
     def _play(self) -> None:
-        time.sleep(1.0)  # until subscribers have found the publishers
+        self._await_listeners()
         begin, first = time.monotonic(), self._info.start
         shift = 0 if self._keep_stamps else self.get_clock().now().nanoseconds - round(first * 1e9)
         for schema, channel, message in read_raw(self._info, list(self._players)):
@@ -74,6 +75,14 @@ class BagPlayer(ManagedNode):
             self._count += 1
         print(f"{self._bag}: {self._count} messages played", flush=True)
         self.exit_code = 0
+
+    def _await_listeners(self) -> None:
+        """Until somebody listens, and whoever else is about to has had a moment for it."""
+        deadline = time.monotonic() + LISTENERS_WITHIN_S
+        while time.monotonic() < deadline and self._worker.running:
+            if any(player.get_subscription_count() for player in self._players.values()):
+                deadline = min(deadline, time.monotonic() + MOMENT_S)
+            time.sleep(0.05)
 
 
 def _chosen(info: BagInfo, topics: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Demonstrations of the scripted expert, faster than real time: `himoe sim record`.
 
 No node, but the same code as the nodes run: the control loop between the expert's plans and the arm, messages through
-conversions, bags through the recorder's writer. Time is the simulation's own, so a seed gives the same bag again.
+conversions, bags through the recorder's writer. Time is the simulation's own, so a seed gives the same messages again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LIMIT_S = 30.0
 ATTEMPTS = 5  # at an episode that fails
 PRELUDE_S = (0.8, 2.5)
 AFTER_S = 0.3  # of rest, once the thing is placed
-PUSH_RAD = 0.03  # of each joint
+PUSH_RAD, PUSH_RAD_S = 0.03, 0.3  # of each joint, and how fast it grows
 PARTIAL = ".partial"
 
 
@@ -74,9 +74,12 @@ class Collection:
 class WorldDriver:
     """A Driver right over the physics: what is sent is reached a tick later, as by the box's servos."""
 
-    def __init__(self, world: World, embodiment: Embodiment) -> None:
+    def __init__(self, world: World, embodiment: Embodiment, period: float) -> None:
+        """`period`: s between two commands."""
         self._world, self._gripper = world, embodiment.arms[0].gripper
-        self.push = np.zeros(len(embodiment.arms[0].joints))  # rad, by which the arm is held away from its command
+        self._step = PUSH_RAD_S * period
+        self._push = np.zeros(len(embodiment.arms[0].joints))
+        self.push = self._push  # rad, by which the arm is to be held away from its command
 
     def connect(self) -> None:
         """It is there."""
@@ -89,7 +92,8 @@ class WorldDriver:
         return Reading(np.append(self._world.joint_positions, gripper), "")
 
     def send(self, positions: Floats) -> None:
-        self._world.command(positions[:-1] + self.push, self._gripper.opening(float(positions[-1])))
+        self._push = self._push + np.clip(self.push - self._push, -self._step, self._step)
+        self._world.command(positions[:-1] + self._push, self._gripper.opening(float(positions[-1])))
 
     def stop(self) -> None:
         """The arm keeps its place."""
@@ -139,7 +143,7 @@ class Demonstrator:
         layout = int(rng.integers(1 << 31))
         self._world.reset(layout)
         self._world.place_arm(*sample_start(rng, self._arm, self._world.truth()))
-        self._driver = WorldDriver(self._world, self._embodiment)
+        self._driver = WorldDriver(self._world, self._embodiment, self._dt)
         self._loop = ControlLoop(self._driver, self._embodiment, self._space, self._safety)
         self._loop.arm()
         if rng.random() < self._wanted.switch:  # on the way to another thing, before anybody records
@@ -256,6 +260,8 @@ def collect(wanted: Collection) -> int:
     Returns:
         How many episodes are there now.
     """
+    contract = load_contract(config("recording.yaml"), load_embodiment("xarm7", config("embodiments")))
+    ImageShrinker(wanted.images, contract)  # before any process starts: it says what is wrong
     session = Session(Path(wanted.out))
     try:
         folder = Path(wanted.out)

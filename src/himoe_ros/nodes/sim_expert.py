@@ -31,7 +31,7 @@ class SimExpert(Teleop):
         from ..sim.fruit_to_plate import FRUIT_RADII_M, INSTRUCTIONS, PLATE_HEIGHT_M, truth_from_state  # noqa: PLC0415
 
         self._asked = {asked.sentence: asked for asked in INSTRUCTIONS}
-        self._truth, self._step = truth_from_state, STEP_S
+        self._truth, self._plan_step = truth_from_state, STEP_S
         self._make = lambda asked: Expert(self._rng, FRUIT_RADII_M[asked.fruit], PLATE_HEIGHT_M)
         self.create_subscription(JointState, "sim/state", self._on_world, COMMAND)
         self.create_subscription(String, "instruction", self._on_instruction, LATCHED)
@@ -53,7 +53,7 @@ class SimExpert(Teleop):
         state = self.state()
         joints = np.array([state.joints[joint] for joint in arm.joints])
         rows = self._expert.plan(tool_slots(arm, joints), truth.positions[asked.fruit], truth.positions[asked.plate])
-        times = self._step * np.arange(1, len(rows) + 1)
+        times = self._plan_step * np.arange(1, len(rows) + 1)
         return tool_chunk(self.embodiment, self.space, joints, rows, times, now)
 
     def _on_world(self, message: JointState) -> None:

@@ -16,6 +16,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from ..control.states import FOLLOWING
 from ..core.chunk_source import PATIENCE_S, ChunkSource
 from ..core.embodiment import load_embodiment
 from ..core.errors import HimoeError, ObservationError
@@ -28,7 +29,9 @@ from ..teleop.jog import Jog
 from .conversions import chunk_message, message_source, source_message
 from .managed import COMMAND, LATCHED, RECORD, ManagedNode
 
+FOLLOWS = frozenset(mode.value for mode in FOLLOWING)  # in which a controller takes chunks
 VELOCITY_OVER_S = 0.05  # joint velocities are told over so long
+SERVICE_WITHIN_S = 1.0  # nodes that have just started need a moment to find each other
 SERVICES = ("arm", "disarm", "stop", "home", "park")
 
 
@@ -46,6 +49,7 @@ class Teleop(ManagedNode):
         self._recent: deque[tuple[float, RobotState]] = deque()
         self._behind: tuple[float, ChunkSource] | None = None  # s, what the policy told about itself
         self._ready = False
+        self._told_trouble = ""
         self._counts = {"chunks": 0, "passed on": 0}
         self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
         self._source = self.create_publisher(DiagnosticStatus, "chunk_source", LATCHED)
@@ -71,6 +75,7 @@ class Teleop(ManagedNode):
     def setup(self) -> None:
         self.embodiment = load_embodiment(self._embodiment_name, config("embodiments"))
         self.space = self.embodiment.action_space(self._space_name)
+        self._fingerprint = fingerprint(self.embodiment)
         self._max_age = load_safety(config("safety.yaml")).sensors.max_age_s
         if self._over_policy:
             self._inputs = [
@@ -106,7 +111,7 @@ class Teleop(ManagedNode):
     def order(self, name: str) -> None:
         """Call one of the controller's services; its answer is told."""
         client = self._controller[name]
-        if not client.service_is_ready():
+        if not client.wait_for_service(timeout_sec=SERVICE_WITHIN_S):
             return self.answer(f"controller/{name} is not there: is the controller running?")
         client.call_async(Trigger.Request()).add_done_callback(lambda future: self.answer(future.result().message))
         return None
@@ -134,18 +139,21 @@ class Teleop(ManagedNode):
             return
         try:
             self.read_device()
-            if self.human and (chunk := self.plan(self.seconds_now())) is not None:
+            chunk = self.plan(self.seconds_now()) if self.human else None
+            if chunk is not None and self.mode in FOLLOWS:
                 self._chunks.publish(chunk_message(chunk))
                 self._counts["chunks"] += 1
         except HimoeError as error:
             self.complain(error)
+        if self.human and self.trouble() != self._told_trouble:
+            self._tell()
 
     def _tell(self) -> None:
         """About who drives: the person, or the policy behind."""
         if not self._ready:
             return
-        device = self.get_name()
-        source = ChunkSource(fingerprint(self.embodiment), self.space.name, device, self.trouble(), {})
+        device, self._told_trouble = self.get_name(), self.trouble()
+        source = ChunkSource(self._fingerprint, self.space.name, device, self._told_trouble, {})
         if not self.human:
             if self._behind is None or self.seconds_now() - self._behind[0] > PATIENCE_S:
                 source = replace(source, trouble="no policy has told about itself on policy/chunk_source")

@@ -11,7 +11,7 @@ from ..core.observation import ActionChunk
 from ..resources import config
 from ..teleop.leader import Leader, load_leader
 from .managed import RECORD, run
-from .teleop import Teleop
+from .teleop import FOLLOWS, Teleop
 
 
 class TeleopLeader(Teleop):
@@ -38,7 +38,7 @@ class TeleopLeader(Teleop):
 
     def trouble(self) -> str:
         """The leaders must be close to the robot only before it is armed: then the guard watches every step."""
-        if self.mode in ("armed", "running", "holding"):
+        if self.mode in FOLLOWS:
             return super().trouble()
         return self._leader.trouble(self.state(), self.seconds_now())
 

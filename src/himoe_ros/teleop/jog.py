@@ -11,7 +11,7 @@ from .tool import tool_chunk, tool_slots
 
 STEPS_S = np.array([0.1, 0.2, 0.3])  # of a plan; without a fresh one the robot holds after the last
 LEAD_M, LEAD_RAD = 0.06, 0.3  # the target stays so close to the robot, so that it stops soon after the hand does
-GLIDE_S = 0.15  # a hand that takes over a moving robot begins where that will be, so that it need not turn back
+GLIDE_S = 0.2  # that a moving robot takes to stop: a hand that takes over begins where it will be then
 
 
 class Jog:
@@ -68,9 +68,12 @@ class Jog:
         self.target = np.clip(wanted, here - self._lead, here + self._lead)
 
     def drive(self, share: Floats, dt: float) -> None:
-        """Move the target for `dt` s at (6,) shares in [-1, 1] of the workspace's speed limits."""
-        self._rates = np.clip(share, -1.0, 1.0) * self._fastest
-        self.step(self._rates * dt)
+        """Move the target for `dt` s at (6,) shares in [-1, 1] of the workspace's speed limits.
+
+        What is let go glides to a stop, so that the robot need not turn back for it.
+        """
+        before, self._rates = self._rates, np.clip(share, -1.0, 1.0) * self._fastest
+        self.step(self._rates * dt + np.where(self._rates == 0.0, before, 0.0) * GLIDE_S)
 
     def toggle_gripper(self) -> None:
         """Close it where it is more open than closed, else open it."""

@@ -31,7 +31,7 @@ def tool_chunk(
     arm, values = embodiment.arms[0], []
     for row in rows:
         pose = values_pose(arm, dict(zip(END_EFFECTOR, row[:6].tolist(), strict=True)))
-        joints, _ = arm.chain.step_toward(joints, pose, arm.bounds, SOLVE_STEPS)
+        joints, _ = arm.chain.step_toward(joints, pose, arm.bounds, SOLVE_STEPS, rest_gain=0.0)  # the elbow stays
         table = dict(zip(arm.joints, joints.tolist(), strict=True))
         table[arm.gripper.joint] = arm.gripper.position(float(row[6]))
         values.append(encode_state(embodiment, space, RobotState(table, pose))[space.slots])

@@ -1,0 +1,106 @@
+"""What a policy is trained on is what it sees: a recorded run, exported, against what the live policy node built."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fault_graph import XARM7, FaultGraph, fault_graph
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+
+from himoe_ros.core.messages import seconds
+from himoe_ros.core.observation import RobotState
+from himoe_ros.core.safety import load_safety
+from himoe_ros.core.unified import named_positions
+from himoe_ros.nodes.managed import LATCHED
+from himoe_ros.recording.export import Terms, export
+from himoe_ros.recording.frames import read_frames, unified
+from himoe_ros.recording.lerobot_reader import LeRobotData
+from himoe_ros.recording.reader import read_info
+from himoe_ros.recording.samples import Samples, own_layout
+from himoe_ros.resources import config
+
+LIMITS = load_safety(config("safety.yaml")).sensors
+SPACE = XARM7.action_space("joints")
+INSTANTS, RATE = 100, 10
+CODEC_ERROR = 8.0  # of 255, mean over a picture
+
+
+class Recorded(FaultGraph):
+    """The whole graph of the simulated robot, with a recorder and a policy that writes down what it sees."""
+
+    def make_source(self) -> None:
+        return None
+
+    def begin(self) -> None:
+        self.observations = self._folder / "observations"
+        self.observations.mkdir()
+        self.action = self.watching.collect(JointState, "action")
+        self._instruction = self.watching.node.create_publisher(String, "instruction", LATCHED)
+        self._instruction.publish(String(data="Pick up the apple and place it onto the blue plate"))
+        self.start("sim_cameras", embodiment="xarm7", width=112, height=112)
+        self.start("recorder", embodiment="xarm7", out=str(self._folder / "session"), task="sway")
+        policy = {"embodiment": "xarm7", "action_space": SPACE.name, "replan_period_s": 0.05}
+        self.start("policy", "telling_policy", observations=str(self.observations), **policy)
+        self.watching.wait(lambda: self.arm().success, 40.0)
+
+    def seen(self) -> dict[int, dict[str, np.ndarray]]:
+        """Stamp in us -> what the live policy built."""
+        told = [dict(np.load(path)) for path in sorted(self.observations.glob("*.npz"))]
+        return {round(float(t["stamp"]) * 1e6): t for t in told}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Bag, live observations by stamp, and the commands that were sent."""
+    folder: Path = tmp_path_factory.mktemp("parity")
+    with fault_graph(folder, Recorded) as graph:
+        assert graph.watching.call("recorder/start").success
+        time.sleep(1.3 * INSTANTS / RATE)
+        saved = graph.watching.call("recorder/save")
+        assert saved.success and "0 messages lost" in saved.message
+        assert graph.watching.call("controller/disarm").success
+        return read_info(folder / "session" / "episode_0000"), graph.seen(), list(graph.action)
+
+
+def test_frames_are_bit_by_bit_what_the_live_policy_built(run):
+    info, seen, commands = run
+    frames = {round(f.observation.stamp * 1e6): f for f in read_frames(info, XARM7, LIMITS, RATE)}
+    common = sorted(set(frames) & set(seen))
+    assert len(common) >= INSTANTS, f"{len(frames)} frames, {len(seen)} live observations"
+    stamps = [seconds(m.header.stamp) for m in commands]
+    for stamp in common:
+        frame, live = frames[stamp], seen[stamp]
+        assert frame.observation.instruction == "Pick up the apple and place it onto the blue plate"
+        for camera, image in frame.observation.images.items():
+            assert np.array_equal(image, live[camera])
+        assert np.array_equal(frame.state * SPACE.mask, live["values"]) and np.array_equal(SPACE.mask, live["mask"])
+        due = frame.observation.stamp + 1 / RATE
+        after = bisect_left(stamps, due)
+        sent = min((commands[i] for i in (after - 1, after)), key=lambda m: abs(seconds(m.header.stamp) - due))
+        joints = named_positions(sent.name, sent.position, XARM7.joint_names)
+        pose = XARM7.arms[0].forward(np.array([joints[j] for j in XARM7.arms[0].joints]))
+        assert np.array_equal(frame.action, unified(XARM7, RobotState(joints, pose)))
+
+
+def test_an_exported_dataset_is_the_same_within_the_codecs_error(run, tmp_path):
+    info, seen, _ = run
+    export([info.folder], tmp_path / "data", XARM7, LIMITS, Terms(RATE), lambda progress: None)
+    samples = Samples(LeRobotData(tmp_path / "data"), own_layout(XARM7), SPACE, chunk_steps=1)
+    frames = list(read_frames(info, XARM7, LIMITS, RATE))
+    assert len(samples) == len(frames)
+    compared = 0
+    for index, frame in enumerate(frames):
+        live = seen.get(round(frame.observation.stamp * 1e6))
+        if live is None:
+            continue
+        sample = samples[index]
+        assert np.array_equal(np.float32(sample.state), np.float32(live["values"]))
+        for camera, image in sample.images.items():
+            assert np.abs(image.astype(float) - live[camera]).mean() < CODEC_ERROR
+        compared += 1
+    assert compared >= INSTANTS
