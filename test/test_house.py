@@ -34,7 +34,7 @@ ARROWS = {
     "recording": {"core", "video"},
     "video": {"core"},
     "teleop": {"core"},
-    "nodes": {"core", "policy", "control", "recording", "sim", "teleop", "trials", "resources", "terminal"},
+    "nodes": {"core", "policy", "control", "recording", "sim", "teleop", "trials", "resources", "terminal", "video"},
     "terminal": set(),
     "bringup": {"core", "resources"},
     "runner": {"core", "bringup"},
