@@ -120,7 +120,7 @@ def _section(
     about = "".join(f"<tr><th>{_text(k)}</th><td>{_text(v)}</td></tr>" for k, v in info.about.items())
     told = "".join(f'<li class="{r.verdict.value}">{_text(r.text)}</li>' for r in remarks)
     strips = "".join(_strip(topic, images) for topic, images in gathered.thumbnails.items())
-    video = f'<video controls muted preload=none src="{name}.mp4"></video>' if gathered.thumbnails else ""
+    video = f'<video controls muted preload=metadata src="{name}.mp4"></video>' if gathered.thumbnails else ""
     good = "<p class=pass>nothing to remark</p>" if verdict is Verdict.PASS else f"<ul>{told}</ul>"
     return (
         f'<h2 id="{name}">{name} <span class="{verdict.value}">{verdict.value}</span></h2>'
