@@ -115,11 +115,13 @@ def test_services_start_save_and_discard_and_numbers_go_on(sensors, recorder, tm
     assert "episode_0001.discarded" in call("recorder/discard").message
     assert call("recorder/start").success
     time.sleep(0.5)
-    assert call("recorder/save").success
+    assert call("recorder/save_failure").success
+    assert read_info(tmp_path / "session" / "episode_0002").about["outcome"] == "failure"
     assert session(tmp_path) == ["episode_0000", "episode_0001.discarded", "episode_0002"]
     folder = tmp_path / "session" / "episode_0000"
     info = read_info(folder)
     assert info.about["task"] == "fruit" and info.about["complete"] == "yes" and info.about["lost"] == "0"
+    assert info.about["instruction"] == "Pick up the apple" and info.about["outcome"] == "success"
     assert info.counts["/instruction"] == 1, "what was said before belongs to it"
     assert info.counts["/joint_states"] >= 0.95 * sent
     assert judged(folder) is Verdict.PASS

@@ -103,3 +103,11 @@ def test_a_blind_moment_in_the_middle_is_named_and_nothing_is_made_up(tmp_path):
     info = read_info(record(tmp_path / "bag", blind=(0.8, 1.3)))
     with pytest.raises(RecordingError, match=r"1\.\d\d s into the episode there is no observation: camera 'base' is"):
         list(read_frames(info, XARM7, LIMITS, RATE))
+
+
+def test_a_rate_above_the_cameras_is_refused(tmp_path):
+    info = read_info(record(tmp_path / "bag"))
+    with pytest.raises(
+        RecordingError, match=r"frames show an image for a second time: expected a camera of at least 40"
+    ):
+        list(read_frames(info, XARM7, LIMITS, 40.0))

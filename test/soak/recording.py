@@ -102,6 +102,7 @@ def test_nothing_is_lost_and_the_control_loop_does_not_notice(tmp_path):
         assert used / lasted < CPU_SHARE
         assert p99[1] < PERIOD_GROWTH * p99[0]
         graph.check_always()
+    shutil.rmtree(tmp_path / "session")
 
 
 def test_24_recorders_killed_at_random_moments_leave_what_they_had(tmp_path):

@@ -13,6 +13,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import String
 
 from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError, HimoeError
@@ -75,7 +77,7 @@ class Recorder(ManagedNode):
         self._contract = load_contract(config("recording.yaml"), embodiment)
         self._shrink = ImageShrinker(self._images, self._contract)
         self._session = Session(Path(self._out))
-        about = {
+        self._about = {
             "embodiment": embodiment.name,
             "config": fingerprint(embodiment),
             "operator": self._operator,
@@ -84,7 +86,7 @@ class Recorder(ManagedNode):
             "ros_distro": os.environ.get("ROS_DISTRO", "kilted"),
         }
         self._recorder = EpisodeRecorder(
-            self._session, self._contract, about, self._topics, self._shrink, self.complain
+            self._session, self._contract, self._about, self._topics, self._shrink, self.complain
         )
         self._recorder.task = self._task
         self._inputs = [
@@ -122,6 +124,8 @@ class Recorder(ManagedNode):
         return {} if self._recorder is None else dict(figures(self._recorder, self._contract, self._session.saved()))
 
     def _on_message(self, topic: str, data: bytes, info: Mapping[str, Any]) -> None:
+        if topic == "instruction":
+            self._about["instruction"] = deserialize_message(data, String).data
         if self._recorder is not None:
             self._recorder.take(
                 Incoming(

@@ -18,7 +18,7 @@ from mcap.writer import CompressionType, Writer
 from ..core.errors import RecordingError
 from .definitions import definition, type_hash
 
-CHUNK_BYTES = 512 * 1024  # a chunk is closed once it is larger, so with one image more it stays near 1 MiB
+CHUNK_BYTES = 64 * 1024  # a chunk is closed once it is larger: with one 640x480 image more it stays below 1 MiB
 EPISODE = "himoe"  # name of the MCAP metadata record that holds what is known of an episode
 METADATA = "metadata.yaml"
 VERSION = 9  # of metadata.yaml, as ROS 2 Jazzy and Kilted write it

@@ -21,6 +21,8 @@ from ..core.unified import encode_state, named_positions
 from .pictures import PictureReader
 from .reader import BagInfo, Recorded, read_messages
 
+REPEATED_SHARE = 0.05  # of frames; clocks of equal rate beat against each other
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -60,18 +62,25 @@ def read_frames(info: BagInfo, embodiment: Embodiment, limits: SyncLimits, rate_
         rate_hz: frames a second, > 0.
 
     Raises:
-        RecordingError: in the middle of the episode there was a moment without an observation, or nothing to learn.
+        RecordingError: in the middle of the episode there was a moment without an observation, the cameras are slower
+            than asked for, or there is nothing to learn.
     """
     pending: list[tuple[Observation, Floats]] = []
-    index = 0
+    index, repeated, last = 0, 0, 0.0
     synchronizer = Synchronizer([c.name for c in embodiment.cameras], _needs_eef(embodiment), limits)
     replay = _Replay(synchronizer, info.about.get("task", ""))
     for observation in _observations(info, embodiment, replay, 1.0 / rate_hz):
+        repeated, last = repeated + (observation.stamp == last), observation.stamp
         pending.append((observation, unified(embodiment, observation.state)))
         while pending and replay.stamps and replay.stamps[-1] >= pending[0][0].stamp + 1.0 / rate_hz:
             first, state = pending.pop(0)
             yield Frame(index, first, state, _command_at(embodiment, replay, first.stamp + 1.0 / rate_hz))
             index += 1
+    if repeated > max(REPEATED_SHARE * index, 1):
+        raise RecordingError(
+            f"{info.folder}: {repeated} of {index} frames show an image for a second time: expected a camera of at "
+            f"least {rate_hz:g} Hz; choose a lower --rate-hz"
+        )
     if index == 0:
         raise RecordingError(
             f"{info.folder}: nothing to learn from: no observation is followed by a command on 'action'"
@@ -101,7 +110,8 @@ def _observations(info: BagInfo, embodiment: Embodiment, replay: _Replay, period
             due += period
         _take(message, embodiment, replay)
         if due is None and _complete(replay, message.received):
-            due = message.received
+            # Half a period after images come, so that their jitter makes no frame see one twice and miss the next.
+            due = message.received + period / 2
 
 
 def _complete(replay: _Replay, now: float) -> bool:
