@@ -43,6 +43,7 @@ EXTRAS = {
     "test": [
         "pytest>=8",
         "rosbags==0.11.9",
+        "scipy",
         "xacro==2.1.1",
         "ruff",
         "mypy",
