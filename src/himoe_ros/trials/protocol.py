@@ -1,0 +1,131 @@
+"""A protocol: what is asked, how often, from which start, and what counts; read from `config/trials/*/*.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import ConfigError
+from ..core.observation import Floats
+from ..core.reading import count, load_yaml, mapping, names, number, numbers, positive, text
+
+NAMED = "named"  # among the objects: those of the setting
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing to ask for.
+
+    Attributes:
+        instruction: what the policy hears.
+        roles: such as fruit -> apple, plate -> blue_plate; what stages speak of.
+    """
+
+    name: str
+    instruction: str
+    roles: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things of a kind are laid: at x, and at one of y each, in drawn order.
+
+    Attributes:
+        x: m.
+        y: (K,) m.
+        spread: m, drawn on top, along both axes and both ways.
+    """
+
+    x: float
+    y: Floats
+    spread: float
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """See config/trials/xarm7/fruit_to_plate.yaml for every key.
+
+    Attributes:
+        name: folder and file, such as `xarm7/fruit_to_plate`.
+        stages: stage -> what counts, in order; the last is success.
+        settings: by name, in order.
+        objects, distractors: what lies there; of the distractors one, drawn.
+        recipe: of the reset, in words for a person.
+        places: kind of thing -> Place.
+    """
+
+    name: str
+    title: str
+    embodiment: str
+    time_limit: float
+    trials_per_setting: int
+    stages: Mapping[str, str]
+    settings: Mapping[str, Setting]
+    objects: tuple[str, ...]
+    distractors: tuple[str, ...]
+    recipe: str
+    places: Mapping[str, Place]
+
+    @property
+    def trials(self) -> int:
+        """Of a full session of one policy."""
+        return len(self.settings) * self.trials_per_setting
+
+
+def protocols(folder: Path) -> list[str]:
+    """Names of all protocols in a folder."""
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.glob("*/*.yaml"))
+
+
+def load_protocol(name: str, folder: Path) -> Protocol:
+    """Read and check a protocol; an unknown name lists the known ones."""
+    if name not in protocols(folder):
+        raise ConfigError(f"'{name}' is no protocol in {folder}; there are: {', '.join(protocols(folder)) or 'none'}")
+    path = folder / f"{name}.yaml"
+    where = str(path)
+    keys = ("title", "embodiment", "time_limit_s", "trials_per_setting", "stages", "settings", "objects", "reset")
+    d = mapping(load_yaml(path), where, keys, ("distractors",))
+    stages = {k: text(v, f"{where}: stages.{k}") for k, v in mapping(d["stages"], f"{where}: stages").items()}
+    settings = {
+        n: _setting(n, s, f"{where}: settings.{n}") for n, s in mapping(d["settings"], f"{where}: settings").items()
+    }
+    objects = names(d["objects"], f"{where}: objects")
+    for setting in settings.values():
+        unknown = sorted(set(setting.roles.values()) - set(objects))
+        if unknown and NAMED not in objects:
+            raise ConfigError(f"{where}: settings.{setting.name} names {unknown}; objects are {list(objects)}")
+    reset = mapping(d["reset"], f"{where}: reset", ("recipe", "places"))
+    places = mapping(reset["places"], f"{where}: reset.places")
+    return Protocol(
+        name=name,
+        title=text(d["title"], f"{where}: title"),
+        embodiment=text(d["embodiment"], f"{where}: embodiment"),
+        time_limit=positive(d["time_limit_s"], f"{where}: time_limit_s"),
+        trials_per_setting=count(d["trials_per_setting"], f"{where}: trials_per_setting", least=1),
+        stages=stages,
+        settings=settings,
+        objects=objects,
+        distractors=names(d["distractors"], f"{where}: distractors") if "distractors" in d else (),
+        recipe=text(reset["recipe"], f"{where}: reset.recipe"),
+        places={n: _place(p, f"{where}: reset.places.{n}") for n, p in places.items()},
+    )
+
+
+def _setting(name: str, data: Any, where: str) -> Setting:
+    d = {key: text(value, f"{where}.{key}") for key, value in mapping(data, where).items()}
+    if "instruction" not in d or len(d) < 2:
+        raise ConfigError(f"{where}: expected an instruction and at least one role, got {sorted(d)}")
+    return Setting(name, d.pop("instruction"), d)
+
+
+def _place(data: Any, where: str) -> Place:
+    d = mapping(data, where, ("x_m", "y_m", "spread_m"))
+    if not isinstance(d["y_m"], list):
+        raise ConfigError(f"{where}.y_m: expected a list of numbers, got {d['y_m']!r}")
+    y = numbers(d["y_m"], (len(d["y_m"]),), f"{where}.y_m")
+    spread = number(d["spread_m"], f"{where}.spread_m")
+    if spread < 0 or len(y) == 0:
+        raise ConfigError(f"{where}: expected spread_m >= 0 and at least one y_m, got {data!r}")
+    return Place(number(d["x_m"], f"{where}.x_m"), y, spread)
