@@ -15,7 +15,7 @@ from .action_expert import ActionExpert, Actions, Context, Suffix
 from .config import HiMoEConfig
 from .flow import flow_times, integrate, time_embedding
 from .inputs import ModelInputs, check_inputs
-from .moe import Experts
+from .moe import Experts, HeterogeneityBalancingMoE
 from .packed import pack_linears
 from .prefix import Prefix
 
@@ -143,11 +143,11 @@ class HiMoEVLA(nn.Module):
 
         For a loaded model that will only be evaluated: it can be neither trained nor saved afterwards.
         """
+        for kind in (HeterogeneityBalancingMoE, Experts):
+            for module in [m for m in self.modules() if isinstance(m, kind)]:
+                module.arrange()
         pack_linears(self.prefix)
         pack_linears(self.expert)
-        for module in list(self.modules()):
-            if isinstance(module, Experts):
-                module.arrange()
         return self
 
     def encode(self, inputs: ModelInputs) -> Context:

@@ -59,6 +59,7 @@ class Experts(nn.Module):
         self.silu = silu
         self.gate_up_proj = nn.Parameter(torch.empty(e, 2 * f, width))
         self.down_proj = nn.Parameter(torch.empty(e, width, f))
+        self.always = 0  # by `join`: experts, the last ones, that every token hears
         self.packed: nn.ModuleList | None = None  # by `arrange`: for each expert its two maps
         self.together: nn.ModuleList | None = None  # by `arrange`: the two maps of all small experts side by side
 
@@ -81,6 +82,19 @@ class Experts(nn.Module):
         for name in ("gate_up_proj", "down_proj"):  # a second copy would double the memory
             setattr(self, name, nn.Parameter(getattr(self, name).to("meta"), requires_grad=False))
 
+    def join(self, shared: DenseMLP) -> bool:
+        """On a CPU, take in what every token hears as so many experts more; not where experts run on their own."""
+        both = self.gate_up_proj.numel() + shared.gate_up_proj.weight.numel()
+        if both > SMALL or not packs(self.gate_up_proj):
+            return False
+        f = self.down_proj.shape[-1]
+        gate_up_2SFD = shared.gate_up_proj.weight.unflatten(0, (2, -1, f))
+        down_DSF = shared.down_proj.weight.unflatten(1, (-1, f))
+        self.always = down_DSF.shape[1]
+        self.gate_up_proj = nn.Parameter(torch.cat([self.gate_up_proj, gate_up_2SFD.transpose(0, 1).flatten(1, 2)]))
+        self.down_proj = nn.Parameter(torch.cat([self.down_proj, down_DSF.transpose(0, 1)]))
+        return True
+
     @property
     def _small(self) -> bool:
         return self.gate_up_proj.numel() <= SMALL
@@ -88,7 +102,9 @@ class Experts(nn.Module):
     def _all(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
         """Run every expert on every token: fewest operations, for experts that fit a cache."""
         experts = len(self.gate_up_proj)
-        weight_NE = weight_NK.new_zeros(len(x_ND), experts).scatter(-1, chosen_NK, weight_NK)
+        weight_NE = weight_NK.new_zeros(len(x_ND), experts - self.always).scatter(-1, chosen_NK, weight_NK)
+        if self.always:
+            weight_NE = F.pad(weight_NE, (0, self.always), value=1.0)
         gate_up, down = self.together or (partial(F.linear, weight=w) for w in self._side_by_side())
         gate_up_NEF = gate_up(x_ND).unflatten(-1, (experts, -1))
         return down((gated(gate_up_NEF, self.silu) * weight_NE.unsqueeze(-1)).flatten(1))
@@ -211,6 +227,11 @@ class HeterogeneityBalancingMoE(nn.Module):
         self.gate = Router(width, config)
         self.experts = Experts(width, config)
         self.shared_experts = DenseMLP(width, config.mlp * config.shared, silu=True) if config.shared else None
+
+    def arrange(self) -> None:
+        """Small shared experts run beside the routed ones; see HiMoEVLA.arrange."""
+        if self.shared_experts is not None and self.experts.join(self.shared_experts):
+            self.shared_experts = None
 
     def forward(self, x_BTD: Tensor, _space: None) -> tuple[Tensor, Tensor]:
         """Returns the output (B, T, D) and the routing probabilities (B, T, E)."""

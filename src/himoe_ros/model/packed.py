@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+SMALLEST = 1 << 17  # elements: smaller products in float32 take less time as they are
+
 
 class PackedLinear(nn.Module):
     """x W^T + b. Its `weight` has the shape and dtype of the one it was made of, but no values that can be read."""
@@ -26,12 +28,12 @@ class PackedLinear(nn.Module):
 
 
 def packs(weight: Tensor) -> bool:
-    """Whether this machine can pack such a weight."""
+    """Whether this machine can pack such a weight, and gains by it."""
     if weight.device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     if weight.dtype is torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return weight.dtype is torch.float32
+    return weight.dtype is torch.float32 and weight.numel() >= SMALLEST
 
 
 @torch.no_grad()
