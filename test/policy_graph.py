@@ -83,12 +83,15 @@ class PolicyGraph(FaultGraph):
         usual = {"embodiment": "xarm7", "action_space": "joints", "replan_period_s": 0.25}
         self.start("policy", module, (f"joint_states:={RELAYED}", *self.remap), **{**usual, **parameters})
 
-    def restart_policy(self, module: str = "", **parameters: object) -> None:
-        """End the policy, where it still runs, and wait for another one's plans."""
+    def restart_policy(self, module: str = "", passed: bool = True, **parameters: object) -> None:
+        """End the policy, where it still runs, and wait for another one's plans; where none may pass, for its word."""
         self.end("policy")
         plans = len(self.chunks)
+        self.watching.diagnostics.pop("/policy", None)
         self.start_policy(module, **parameters)
-        self.watching.wait(lambda: len(self.chunks) > plans + 2, 40.0)
+        self.watching.wait(
+            lambda: len(self.chunks) > plans + 2 if passed else "/policy" in self.watching.diagnostics, 40.0
+        )
 
     def run(self) -> None:
         """From home, armed, until it moves."""

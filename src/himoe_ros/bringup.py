@@ -89,7 +89,11 @@ TELEOP_ARGUMENTS = (
 )
 PLAY_ARGUMENTS = (
     Argument("rate", 1.0, "how many times as fast as it was recorded"),
-    Argument("topics", "", "only these, with commas between; without it all but commands and chunks"),
+    Argument(
+        "topics",
+        "",
+        "only these, with commas between; without it all but commands and chunks, if nobody else publishes",
+    ),
     Argument("keep_stamps", False, "stamps as recorded; without it they are those of now, as live nodes want them"),
 )
 

@@ -76,8 +76,8 @@ def _bags(folders: list[Path]) -> list[Path]:
 
 
 def _info(options: argparse.Namespace) -> int:
-    for bag in _bags(options.folder):
-        print(describe(read_info(bag)))
+    for info in _readable(options.folder):
+        print(describe(info))
     return 0
 
 
@@ -104,9 +104,23 @@ def _view(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise ConfigError(f"himoe bag view needs more packages ({error}): pip install 'himoe_ros[train]'") from error
 
-    infos = [read_info(bag) for bag in _bags(options.folder)]
+    infos = _readable(options.folder)
     print(f"written: {view(infos, *_terms(infos[0]), options.out)}")
     return 0
+
+
+def _readable(folders: list[Path]) -> list[BagInfo]:
+    """Bags that tell about themselves; of the others it is said why they do not."""
+    infos, bad = [], []
+    for bag in _bags(folders):
+        try:
+            infos.append(read_info(bag))
+        except RecordingError as error:
+            bad.append(str(error))
+            print(f"left out: {error}", file=sys.stderr)
+    if not infos:
+        raise RecordingError("; ".join(bad))
+    return infos
 
 
 def _check(options: argparse.Namespace) -> int:

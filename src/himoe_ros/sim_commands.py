@@ -11,6 +11,7 @@ import sys
 from .bringup import environment
 from .core.errors import ConfigError
 
+CONTROL_HZ = 100  # pictures are taken at ticks of the control loop
 TASKS = ("fruit_to_plate",)
 
 
@@ -21,7 +22,7 @@ def add_sim_commands(commands) -> None:
     record = sim.add_parser("record", help=text, description=text[0].upper() + text[1:] + ".")
     record.set_defaults(run=_record)
     record.add_argument("task", choices=TASKS, help="what is shown")
-    record.add_argument("--out", default="episodes", help="folder of the session (default: episodes)")
+    record.add_argument("--out", default="sim_episodes", help="folder of the session (default: sim_episodes)")
     record.add_argument("--episodes", type=_positive, default=100, help="how many shall be there (default: 100)")
     record.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
     record.add_argument("--seed", type=int, default=0, help="the same seed gives the same messages (default: 0)")
@@ -36,8 +37,8 @@ def add_sim_commands(commands) -> None:
 
 
 def _record(options: argparse.Namespace) -> int:
-    if not 0 < options.camera_rate_hz <= 100:
-        raise ConfigError(f"--camera-rate-hz must be > 0 and <= 100, got {options.camera_rate_hz}")
+    if not 0 < options.camera_rate_hz <= CONTROL_HZ or CONTROL_HZ % options.camera_rate_hz:
+        raise ConfigError(f"--camera-rate-hz must divide {CONTROL_HZ}, got {options.camera_rate_hz:g}")
     wanted = {key: value for key, value in vars(options).items() if key not in ("run", "task")}
     variables = {**os.environ, **environment(), "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     return subprocess.call([sys.executable, "-m", "himoe_ros.nodes.sim_collector", json.dumps(wanted)], env=variables)

@@ -45,6 +45,11 @@ class Terminal:
         data = os.read(self._file, 1024)
         return list(split_keys(data)) if data else ["end"]
 
+    def forget(self) -> None:
+        """Drop what was typed so far."""
+        if self._before is not None:
+            termios.tcflush(self._file, termios.TCIFLUSH)
+
     def line(self, prompt: str) -> str:
         """Ask for a line of text, shown while it is typed."""
         if self._before is not None:

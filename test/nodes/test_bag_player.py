@@ -62,6 +62,14 @@ def test_faster_by_name_and_with_stamps_as_recorded(bag):
     assert seconds(got["action"][0][1].header.stamp) == pytest.approx(1000.0)
 
 
+def test_a_live_graph_is_not_played_into_unless_topics_are_named(bag):
+    with watcher() as watching:
+        live = watching.node.create_publisher(JointState, "/robot/joint_states", RECORD)
+        done = subprocess.run([HIMOE, "bag", "play", bag], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and "others publish /robot/joint_states already" in done.stderr
+        watching.node.destroy_publisher(live)
+
+
 def test_a_topic_that_is_not_there_lists_those_that_are(bag):
     done = subprocess.run([HIMOE, "bag", "play", bag, "--topics", "odometry"], capture_output=True, text=True)
     assert done.returncode == 2 and "none of 'odometry' is in" in done.stderr and "/robot/joint_states" in done.stderr

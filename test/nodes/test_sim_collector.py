@@ -71,7 +71,7 @@ def test_what_cannot_be_is_refused(tmp_path):
     for options, words in (
         (("--episodes", "0"), "expected a whole number > 0"),
         (("--switch", "1.5"), "expected a share from 0 to 1"),
-        (("--camera-rate-hz", "0"), "--camera-rate-hz must be > 0"),
+        (("--camera-rate-hz", "0"), "--camera-rate-hz must divide 100"),
         (("--images", "gif"), "images must be one of"),
     ):
         done = collect(tmp_path / "none", *options)

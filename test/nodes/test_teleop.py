@@ -163,6 +163,15 @@ def test_a_robot_follows_its_leader_once_they_are_near(robot):
             robot.watching.wait(lambda: abs(robot.opening() - 0.5) < 0.05, 3.0)
             timer.cancel()
             robot.holds("holding", 3.0)
+            place[0] -= 0.45  # put down elsewhere, as far as the guard would let it jump
+            timer.reset()
+            time.sleep(1.0)
+            robot.sentinel()
+            rest = time.monotonic()
+            time.sleep(0.5)
+            robot.sentinel()
+            assert robot.log.travelled(rest) < 2e-3, "a robot at rest follows only a leader that is near"
+            assert "bring the leader within 0.3 rad" in str(robot.watching.diagnostics["/teleop_leader"])
     finally:
         timer.cancel()
         robot.watching.node.destroy_timer(timer)

@@ -105,6 +105,24 @@ def test_episodes_are_held_out_evenly_and_come_last(bags, tmp_path):
     assert [len(held) for _, held in numbers] == [32, 0] and np.diff(numbers[0][1]).max() == 10
 
 
+def test_what_was_saved_as_a_failure_is_left_out(bags, tmp_path):
+    failed = record(tmp_path / "failed", outcome="failure")
+    total, told = run([failed, bags[0]], tmp_path / "data")
+    assert [p.bag for p in told] == [bags[0]] and total == told[0].frames
+    with pytest.raises(RecordingError, match="of 1 bags 1 were saved as failures"):
+        run([failed], tmp_path / "none")
+    with pytest.raises(RecordingError, match="1 are held out"):
+        run(bags[:1], tmp_path / "none", held_out=0.9)
+
+
+def test_all_that_cannot_be_used_is_told_at_once_and_nothing_is_there(bags, tmp_path):
+    blind = [record(tmp_path / f"blind_{n}", blind=(0.8, 1.3)) for n in range(2)]
+    for workers in (1, 2):
+        with pytest.raises(RecordingError, match=r"(?s)2 of 3 bags cannot be used.*blind_0: .*blind_1: "):
+            run([blind[0], bags[0], blind[1]], tmp_path / "data", workers=workers)
+        assert not (tmp_path / "data").exists()
+
+
 def test_workers_write_the_same(bags, tmp_path):
     run(bags, tmp_path / "one")
     run(bags, tmp_path / "two", workers=2)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from recording.test_frames import LIMITS, RATE, XARM7, record
 
 from himoe_ros.core.embodiment import load_embodiment
@@ -70,6 +72,17 @@ def test_a_chunk_goes_by_time_whatever_the_rate_of_the_dataset(own):
     half = Samples(data, own_layout(XARM7), space, chunk_steps=3, rate_hz=RATE / 2)
     for k, ahead in enumerate((1, 3, 5)):
         assert half[0].actions[k] == pytest.approx(episodes[0][ahead].action * space.mask, abs=1e-6)
+
+
+def test_a_dataset_slower_than_its_chunks_is_refused_and_taken_as_it_is_by_default(own):
+    data, episodes = own
+    space = XARM7.action_space("joints")
+    with pytest.raises(ConfigError, match="has 10 frames a second, a chunk of 20 Hz needs as many"):
+        Samples(data, own_layout(XARM7), space, chunk_steps=3, rate_hz=2 * RATE)
+    fast = replace(space, rate_hz=50.0)
+    assert Samples(data, own_layout(XARM7), fast, chunk_steps=3)[0].actions[1] == pytest.approx(
+        episodes[0][1].action * space.mask, abs=1e-6
+    )
 
 
 def test_every_sample_comes_once_an_epoch_and_in_another_order_in_the_next():
@@ -154,6 +167,11 @@ def test_what_does_not_fit_is_told_by_name(tmp_path, own):
         load_layout(LAYOUT, XARM7, XARM7.action_space("joints"))
     with pytest.raises(ConfigError, match="has no cameras.*observation.images.base"):
         Samples(LeRobotData(root), own_layout(XARM7), XARM7.action_space("joints"), 3)
+    short = yaml.safe_load(LAYOUT.read_text())
+    short["state"] = {"feature": "action", "columns": short["state"]["columns"] + ["unused"]}
+    (tmp_path / "short.yaml").write_text(yaml.safe_dump(short))
+    with pytest.raises(ConfigError, match="'action' has 14 columns, 15 are described"):
+        Samples(LeRobotData(root), load_layout(tmp_path / "short.yaml", ALOHA, JOINTS), JOINTS, 3)
     (root / "meta/tasks.parquet").unlink()
     with pytest.raises(RecordingError, match=r"lacks meta/tasks.parquet; is it downloaded whole"):
         LeRobotData(root)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from recording.test_frames import LASTING, LIMITS, RATE, XARM7, record
 
@@ -23,6 +27,22 @@ def test_a_part_has_the_messages_of_its_span_and_what_was_latched_before(tmp_pat
     assert part.counts["/robot/instruction"] == 1
     frames = list(read_frames(part, XARM7, LIMITS, RATE))
     assert frames[0].observation.instruction == "lift" and len(frames) == pytest.approx(9, abs=2)
+
+
+def test_without_an_end_it_goes_on_to_the_bags(tmp_path):
+    record(tmp_path / "bag")
+    command = [
+        Path(sys.executable).with_name("himoe"),
+        "bag",
+        "trim",
+        tmp_path / "bag",
+        tmp_path / "part",
+        "--from",
+        "1.5",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert read_info(tmp_path / "part").duration == pytest.approx(LASTING - 1.5, abs=0.05)
 
 
 @pytest.mark.parametrize("span", [(-1.0, 1.0), (1.0, 1.0), (1.0, 0.5), (LASTING + 1, LASTING + 2), (float("nan"), 1.0)])

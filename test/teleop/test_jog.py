@@ -72,6 +72,15 @@ def test_the_target_stays_in_the_workspace(jog):
     assert jog.target[2] <= XARM7.workspace.upper[2] + 1e-9
 
 
+def test_the_wrist_is_never_led_to_where_yaw_wraps(jog):
+    turned = HOME + [0, 0, 0, 0, 0, 0, -2.5]
+    jog.anchor(at(turned), np.zeros(7))
+    for sign in (1, -1):
+        for _ in range(40):
+            jog.step(np.array([0, 0, 0, 0, 0, 0.1 * sign]))
+        assert abs(jog.target[5]) < np.pi - 0.2
+
+
 def test_driving_goes_on_within_a_plan_and_stops_with_the_hand(jog):
     jog.drive(np.array([0.5, 0, 0, 0, 0, 0]), 0.02)
     speed = 0.5 * XARM7.workspace.max_speed

@@ -8,7 +8,7 @@ import yaml
 
 from himoe_ros.core.errors import ConfigError
 from himoe_ros.resources import config
-from himoe_ros.teleop.pad import ABS, CODES, EVENT, KEY, REL, Pad, find_device, load_pad
+from himoe_ros.teleop.pad import ABS, CODES, DROPPED, EVENT, KEY, REL, SYN, Pad, find_device, load_pad
 
 
 def event(kind: int, code: str, value: int) -> bytes:
@@ -52,6 +52,14 @@ def test_buttons_are_orders_once_however_the_bytes_are_cut(gamepad):
     assert told == ["gripper", "stop"]
 
 
+def test_events_that_the_kernel_dropped_let_everything_go(gamepad):
+    """A release may be among them."""
+    feed(gamepad, event(KEY, "BTN_TR", 1), event(ABS, "ABS_Y", -32768))
+    assert gamepad.share(1.0).any()
+    feed(gamepad, EVENT.pack(0, 0, SYN, DROPPED, 0))
+    assert not gamepad.share(1.0).any()
+
+
 def test_a_mouse_that_says_nothing_has_been_let_go():
     mouse = Pad(load_pad(config("teleop") / "spacemouse.yaml"))
     feed(mouse, event(REL, "REL_Y", -350), event(REL, "REL_RZ", 175), now=1.0)
@@ -65,6 +73,7 @@ def test_a_mouse_that_says_nothing_has_been_let_go():
         ({"axes": {"w": {"code": "ABS_X", "range": [0, 1]}}}, "axes must be among"),
         ({"axes": {"x": {"code": "ABS_Q", "range": [0, 1]}}}, "expected one of.*ABS_X"),
         ({"axes": {"x": {"code": "ABS_X", "range": [1, 0]}}}, "lower < upper"),
+        ({"dead_zone": 1.0}, "dead_zone must be a share >= 0 and < 1, got 1"),
         ({"buttons": {"BTN_SOUTH": "explode"}}, "must be one of.*gripper.*got 'explode'"),
     ],
 )

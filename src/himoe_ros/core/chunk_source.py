@@ -85,6 +85,11 @@ class SourceWatch:
             found.append(f"the source of chunks is not ready: {self.source.trouble}")
         return found
 
+    @property
+    def trusted(self) -> bool:
+        """Whether somebody is followed at the moment."""
+        return self._trusted is not None
+
     def trust(self) -> None:
         """The robot is armed with the one endpoint that is there now."""
         (self._trusted,) = self._endpoints

@@ -41,8 +41,7 @@ class BagPlayer(ManagedNode):
         chosen = _chosen(self._info, self._topics)
         for topic in chosen:
             kind = self._info.types[topic]
-            latched = topic.endswith(("/instruction", "/state"))
-            qos = LATCHED if latched else SENSOR if kind in (IMAGE, COMPRESSED) else RECORD
+            qos = LATCHED if topic in self._info.latched else SENSOR if kind in (IMAGE, COMPRESSED) else RECORD
             self._players[topic] = self.create_publisher(message_class(kind), topic, qos)
 
     def begin(self) -> None:
@@ -60,6 +59,13 @@ class BagPlayer(ManagedNode):
 
     def _play(self) -> None:
         self._await_listeners()
+        if not self._topics and (taken := self._taken()):
+            self.get_logger().fatal(
+                f"others publish {', '.join(taken)} already: a robot would see recorded and real states mixed. "
+                "End them, or name the topics to play"
+            )
+            self.exit_code = 2
+            return
         begin, first = time.monotonic(), self._info.start
         shift = 0 if self._keep_stamps else self.get_clock().now().nanoseconds - round(first * 1e9)
         for schema, channel, message in read_raw(self._info, list(self._players)):
@@ -76,6 +82,10 @@ class BagPlayer(ManagedNode):
         print(f"{self._bag}: {self._count} messages played", flush=True)
         self.exit_code = 0
 
+    def _taken(self) -> list[str]:
+        """Topics that somebody else publishes too."""
+        return [topic for topic in self._players if len(self.get_publishers_info_by_topic(topic)) > 1]
+
     def _await_listeners(self) -> None:
         """Until somebody listens, and whoever else is about to has had a moment for it."""
         deadline = time.monotonic() + LISTENERS_WITHIN_S
@@ -86,7 +96,7 @@ class BagPlayer(ManagedNode):
 
 
 def _chosen(info: BagInfo, topics: str) -> list[str]:
-    """Topics to play: those named, with or without their namespace, or all that move nothing."""
+    """Topics to play: those named, with or without their namespace, or all but commands and chunks."""
     if not topics:
         return [topic for topic in info.types if not topic.endswith(tuple(f"/{name}" for name in MOVES))]
     wanted = [name.strip() for name in topics.split(",")]

@@ -94,7 +94,7 @@ class Recorder(ManagedNode):
                 message_class(stream.type),
                 stream.topic,
                 functools.partial(self._on_message, stream.topic),
-                LATCHED if stream.latched else CAMERAS if stream.type == IMAGE else RECORD,
+                LATCHED if stream.latched else RECORD if stream.reliable and stream.type != IMAGE else CAMERAS,
                 raw=True,
             )
             for stream in self._contract.streams

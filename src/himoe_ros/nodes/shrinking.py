@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Callable
 
 import cv2
+import numpy as np
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -27,7 +29,8 @@ class ImageShrinker:
             raise ConfigError(f"images must be one of {list(IMAGES)}, got '{choice}'")
         self._quality = contract.jpeg_quality
         self._topics = {s.topic for s in contract.streams if s.type == IMAGE and self.choice != "raw"}
-        self._encoders: dict[str, object] = {}
+        self._encoders: dict[str, Callable[[np.ndarray], bytes]] = {}
+        self._encoder = _video_encoder() if self.choice == "h264" else None
 
     def begin(self) -> None:
         """A new bag: its first pictures need nothing from before."""
@@ -50,12 +53,21 @@ class ImageShrinker:
         picture = image_array(message)
         if self.choice == "h264":
             if topic not in self._encoders:
-                from ..video import StreamEncoder  # noqa: PLC0415 - needs PyAV
-
-                self._encoders[topic] = StreamEncoder(picture)
-            return self._encoders[topic](picture)
+                self._encoders[topic] = self._encoder(picture)
+            try:
+                return self._encoders[topic](picture)
+            except (ValueError, OSError) as error:  # as PyAV tells of a picture of another size
+                raise ObservationError(f"{topic}: an image cannot be compressed: {error}") from error
         options = [cv2.IMWRITE_JPEG_QUALITY, self._quality] if self.choice == "jpeg" else []
         done, encoded = cv2.imencode(f".{self.choice}", picture[..., ::-1], options)
         if not done:
-            raise ObservationError(f"a {message.width}x{message.height} {message.encoding} image cannot be compressed")
+            raise ObservationError(f"{topic}: a {message.width}x{message.height} image cannot be compressed")
         return encoded.tobytes()
+
+
+def _video_encoder() -> Callable[[np.ndarray], Callable[[np.ndarray], bytes]]:
+    try:
+        from ..video import StreamEncoder  # noqa: PLC0415 - needs PyAV, which not every recorder has
+    except ImportError as error:
+        raise ConfigError(f"images as h264 need PyAV ({error}): pip install 'himoe_ros[train]'") from error
+    return StreamEncoder

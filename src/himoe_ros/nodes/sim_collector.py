@@ -8,239 +8,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-from rclpy.serialization import serialize_message
-from std_msgs.msg import String
-
-from ..control.driver import Reading
-from ..control.loop import ControlLoop
-from ..control.states import Mode
-from ..core.embodiment import Embodiment, load_embodiment
+from ..core.embodiment import load_embodiment
 from ..core.errors import HimoeError, SimulationError
-from ..core.fingerprint import fingerprint
-from ..core.observation import ActionChunk, Floats
-from ..core.safety import load_safety
-from ..recording.bag import Topic
+from ..recording.bag import write_whole
 from ..recording.contract import load_contract
-from ..recording.episode import Episode
 from ..recording.session import Session
-from ..resources import config, version
-from ..sim.expert import STEP_S, STEPS, Expert
-from ..sim.fruit_to_plate import FRUIT_RADII_M, INSTRUCTIONS, PLATE_HEIGHT_M, FruitToPlateJudge, Instruction
-from ..sim.renderer import CameraRenderer
-from ..sim.sensor_noise import SensorNoise
-from ..sim.starts import sample_start
-from ..sim.world import World
-from ..sim.xarm7_scene import build_scene
-from ..teleop.tool import tool_slots
-from .conversions import chunk_message, image_message, joint_message, pose_message
+from ..resources import config
+from .demonstrator import PARTIAL, Collection, Demonstrator
 from .shrinking import ImageShrinker
 
-EPOCH_S = 1_700_000_000  # simulated time begins here
-LIMIT_S = 30.0
-ATTEMPTS = 5  # at an episode that fails
-PRELUDE_S = (0.8, 2.5)
-AFTER_S = 0.3  # of rest, once the thing is placed
-PUSH_RAD, PUSH_RAD_S = 0.03, 0.3  # of each joint, and how fast it grows
-PARTIAL = ".partial"
-
-
-@dataclass(frozen=True)
-class Collection:
-    """What to record; see `himoe sim record --help`."""
-
-    out: str
-    episodes: int
-    workers: int
-    seed: int
-    width: int
-    height: int
-    camera_rate_hz: float
-    images: str
-    switch: float
-    push: float
-
-
-class WorldDriver:
-    """A Driver right over the physics: what is sent is reached a tick later, as by the box's servos."""
-
-    def __init__(self, world: World, embodiment: Embodiment, period: float) -> None:
-        """`period`: s between two commands."""
-        self._world, self._gripper = world, embodiment.arms[0].gripper
-        self._step = PUSH_RAD_S * period
-        self._push = np.zeros(len(embodiment.arms[0].joints))
-        self.push = self._push  # rad, by which the arm is to be held away from its command
-
-    def connect(self) -> None:
-        """It is there."""
-
-    def enable(self) -> None:
-        """It is ready."""
-
-    def read(self) -> Reading:
-        gripper = self._gripper.position(self._world.gripper_opening)
-        return Reading(np.append(self._world.joint_positions, gripper), "")
-
-    def send(self, positions: Floats) -> None:
-        self._push = self._push + np.clip(self.push - self._push, -self._step, self._step)
-        self._world.command(positions[:-1] + self._push, self._gripper.opening(float(positions[-1])))
-
-    def stop(self) -> None:
-        """The arm keeps its place."""
-
-    def close(self) -> None:
-        """Nothing to let go."""
-
-
-class Demonstrator:
-    """Shows one episode after another, in one process."""
-
-    def __init__(self, wanted: Collection) -> None:
-        self._wanted = wanted
-        self._embodiment = load_embodiment("xarm7", config("embodiments"))
-        self._arm, self._space = self._embodiment.arms[0], self._embodiment.action_space("end_effector")
-        self._contract = load_contract(config("recording.yaml"), self._embodiment)
-        self._safety = load_safety(config("safety.yaml"))
-        self._shrink = ImageShrinker(wanted.images, self._contract)
-        self._dt = 1.0 / self._safety.control_rate_hz
-        self._picture_every = round(self._safety.control_rate_hz / wanted.camera_rate_hz)
-        self._world = World(build_scene())
-        self._renderer = CameraRenderer(self._world.model, wanted.width, wanted.height)
-        self._ticks = 0
-        self._episode: Episode | None = None
-
-    def record(self, index: int) -> int:
-        """Record the episode of this number, whole or not at all; returns how many attempts at it failed.
-
-        Raises:
-            SimulationError: the expert failed again and again.
-        """
-        place = Path(self._wanted.out) / f"episode_{index:04d}"
-        partial = place.parent / PARTIAL / place.name
-        for attempt in range(ATTEMPTS):
-            shutil.rmtree(partial, ignore_errors=True)
-            rng = np.random.default_rng([self._wanted.seed, index, attempt])
-            if self._show(INSTRUCTIONS[index % len(INSTRUCTIONS)], rng, partial):
-                partial.rename(place)
-                return attempt
-        shutil.rmtree(partial, ignore_errors=True)
-        raise SimulationError(f"the expert failed {ATTEMPTS} times at episode {index}; choose another --seed")
-
-    def _show(self, asked: Instruction, rng: np.random.Generator, folder: Path) -> bool:
-        """One attempt; True where it ended with the thing in its place."""
-        self._rng, self._ticks, self._pushed = rng, 0, 0
-        self._noise = SensorNoise(self._wanted.height, self._wanted.width)
-        layout = int(rng.integers(1 << 31))
-        self._world.reset(layout)
-        self._world.place_arm(*sample_start(rng, self._arm, self._world.truth()))
-        self._driver = WorldDriver(self._world, self._embodiment, self._dt)
-        self._loop = ControlLoop(self._driver, self._embodiment, self._space, self._safety)
-        self._loop.arm()
-        if rng.random() < self._wanted.switch:  # on the way to another thing, before anybody records
-            others = [i for i in INSTRUCTIONS if i.fruit != asked.fruit]
-            other = others[rng.integers(len(others))]
-            for _ in self._plans(self._expert(other), other, rng.uniform(*PRELUDE_S)):
-                continue
-        judge, expert = FruitToPlateJudge(asked), self._expert(asked)
-        self._begin(asked, folder, layout)
-        try:
-            for _ in self._plans(expert, asked, LIMIT_S):
-                verdict = judge.observe(self._world.truth())
-                if expert.done and verdict.place:
-                    break
-            for _ in self._plans(expert, asked, AFTER_S):
-                verdict = judge.observe(self._world.truth())
-        finally:
-            good = verdict.place and not verdict.wrong_fruit
-            self._episode.close({"complete": "yes", "outcome": "success" if good else "failure"})
-            self._episode = None
-        return good
-
-    def _expert(self, asked: Instruction) -> Expert:
-        return Expert(self._rng, FRUIT_RADII_M[asked.fruit], PLATE_HEIGHT_M)
-
-    def _plans(self, expert: Expert, asked: Instruction, seconds: float) -> Iterator[None]:
-        """One plan of the expert after another, each followed for STEP_S."""
-        for _ in range(round(seconds / STEP_S)):
-            places, now = self._world.truth().positions, self._now()
-            rows = expert.plan(
-                tool_slots(self._arm, self._world.joint_positions), places[asked.fruit], places[asked.plate]
-            )
-            chunk = ActionChunk(now, self._space.names, rows, STEP_S * np.arange(1, STEPS + 1))
-            self._loop.accept(chunk, now, now)
-            self._put("action_chunk", chunk_message(chunk))
-            self._push()
-            for _ in range(round(STEP_S / self._dt)):
-                self._tick()
-            yield
-
-    def _push(self) -> None:
-        """Now and then something holds the arm away from where it is sent, for a few plans."""
-        if self._pushed > 0:
-            self._pushed -= 1
-        elif self._rng.random() < self._wanted.push:
-            self._pushed = int(self._rng.integers(1, 4))
-            self._driver.push = self._rng.uniform(-PUSH_RAD, PUSH_RAD, len(self._arm.joints))
-        else:
-            self._driver.push = np.zeros(len(self._arm.joints))
-
-    def _begin(self, asked: Instruction, folder: Path, layout: int) -> None:
-        """From now on messages go into a bag."""
-        self._shrink.begin()
-        topics = {s.topic: Topic(*self._shrink.topic(f"/{s.topic}", s.type)) for s in self._contract.streams}
-        about = {
-            "embodiment": self._embodiment.name,
-            "config": fingerprint(self._embodiment),
-            "operator": "scripted expert",
-            "task": asked.sentence,
-            "version": version(),
-            "ros_distro": os.environ.get("ROS_DISTRO", "kilted"),
-            "simulation": f"fruit_to_plate, layout {layout}",
-        }
-        self._episode = Episode(folder, about, topics, about["ros_distro"])
-        self._sent: Counter[str] = Counter()
-        self._started = self._ticks
-        self._put("instruction", String(data=asked.sentence))
-
-    def _tick(self) -> None:
-        """One command, and the physics until the next."""
-        now = self._now()
-        tick = self._loop.tick(now, now)
-        if tick.reading is None or self._loop.mode is Mode.FAULTED:
-            raise SimulationError(f"the control loop stopped the expert: {self._loop.reason}")
-        names, joints = self._embodiment.joint_names, tick.reading.positions
-        self._put("joint_states", joint_message(names, joints, now))
-        self._put("eef_pose", pose_message(self._arm.forward(joints[:-1]), now, "base"))
-        if tick.command is not None:
-            self._put("action", joint_message(names, tick.command, now))
-        if self._episode is not None and (self._ticks - self._started) % self._picture_every == 0:
-            for camera in self._embodiment.cameras:
-                image = self._noise(self._renderer.render(self._world.data, camera.name))
-                self._put(camera.topic, image_message(image, now, camera.name))
-        self._world.step(self._dt)
-        self._ticks += 1
-
-    def _put(self, topic: str, message: object) -> None:
-        if self._episode is None:
-            return
-        data = self._shrink(topic, serialize_message(message))
-        self._sent[topic] += 1
-        now = round(self._now() * 1e9)
-        self._episode.write(topic, data, now, now, self._sent[topic], b"")
-
-    def _now(self) -> float:
-        return EPOCH_S + self._ticks * self._dt
-
+PLAN = "collection.json"  # what a session is of
 
 _demonstrator: Demonstrator | None = None  # of a worker's process
 
@@ -265,12 +49,18 @@ def collect(wanted: Collection) -> int:
     session = Session(Path(wanted.out))
     try:
         folder = Path(wanted.out)
+        _require_same(wanted, folder)
         (folder / PARTIAL).mkdir(exist_ok=True)
         missing = [i for i in range(wanted.episodes) if not (folder / f"episode_{i:04d}").exists()]
         begin, failed = time.monotonic(), 0
         with ProcessPoolExecutor(wanted.workers, get_context("spawn"), _prepare, (wanted,)) as pool:
-            for done, future in enumerate(as_completed([pool.submit(_record, i) for i in missing]), start=1):
-                failed += future.result()
+            futures = [pool.submit(_record, i) for i in missing]
+            for done, future in enumerate(as_completed(futures), start=1):
+                try:
+                    failed += future.result()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)  # else it is told only after all the others
+                    raise
                 spent = time.monotonic() - begin
                 left = spent / done * (len(missing) - done)
                 print(
@@ -284,6 +74,20 @@ def collect(wanted: Collection) -> int:
         return wanted.episodes
     finally:
         session.close()
+
+
+def _require_same(wanted: Collection, folder: Path) -> None:
+    """A session is of one collection: other episodes, or other pictures, would be mixed without a word."""
+    varying = ("out", "episodes", "workers")
+    plan = json.dumps({k: v for k, v in asdict(wanted).items() if k not in varying})
+    path = folder / PLAN
+    if path.is_file():
+        if path.read_text() != plan:
+            raise SimulationError(f"{folder} is a session of {path.read_text()}, not of {plan}; choose another --out")
+    elif any(folder.glob("episode_*")):
+        raise SimulationError(f"{folder} holds episodes that himoe sim record has not written; choose another --out")
+    else:
+        write_whole(path, plan)
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
 """What every node moved by a person shares: it publishes chunks as a policy does, and may stand before one.
 
 With `over_policy` a policy's plans, on policy/action_chunk, pass through until the person takes over: so the controller
-has one source of chunks, and does not notice the change but by a smooth turn of the motion.
+has one source of chunks, and does not notice the change but by a smooth turn of the motion. The policy behind is
+watched as the controller would watch it: where it goes, changes or gets company, the robot is disarmed.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import replace
 
@@ -17,10 +19,11 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from ..control.states import FOLLOWING
-from ..core.chunk_source import PATIENCE_S, ChunkSource
+from ..core.chunk_source import ChunkSource, SourceWatch
 from ..core.embodiment import load_embodiment
-from ..core.errors import HimoeError, ObservationError
+from ..core.errors import GuardError, HimoeError, ObservationError
 from ..core.fingerprint import fingerprint
+from ..core.messages import seconds
 from ..core.observation import ActionChunk, Floats, RobotState
 from ..core.safety import load_safety
 from ..core.unified import named_positions
@@ -32,6 +35,7 @@ from .managed import COMMAND, LATCHED, RECORD, ManagedNode
 FOLLOWS = frozenset(mode.value for mode in FOLLOWING)  # in which a controller takes chunks
 VELOCITY_OVER_S = 0.05  # joint velocities are told over so long
 SERVICE_WITHIN_S = 1.0  # nodes that have just started need a moment to find each other
+WATCH_PERIOD_S = 0.1  # how often the policy behind is looked at
 SERVICES = ("arm", "disarm", "stop", "home", "park")
 
 
@@ -47,7 +51,7 @@ class Teleop(ManagedNode):
         self.human = not self._over_policy
         self.mode = "unknown"  # the controller's
         self._recent: deque[tuple[float, RobotState]] = deque()
-        self._behind: tuple[float, ChunkSource] | None = None  # s, what the policy told about itself
+        self._behind: SourceWatch | None = None  # of the policy
         self._ready = False
         self._told_trouble = ""
         self._counts = {"chunks": 0, "passed on": 0}
@@ -59,6 +63,8 @@ class Teleop(ManagedNode):
         self.create_subscription(DiagnosticStatus, "controller/state", self._on_state, LATCHED)
         self.trigger("teleop/take", self.take)
         self.every(1.0, self._tell)
+        if self._over_policy:
+            self.every(WATCH_PERIOD_S, self._watch_policy)
         self.every(1.0 / self._rate, self._work)
 
     def plan(self, now: float) -> ActionChunk | None:
@@ -78,6 +84,7 @@ class Teleop(ManagedNode):
         self._fingerprint = fingerprint(self.embodiment)
         self._max_age = load_safety(config("safety.yaml")).sensors.max_age_s
         if self._over_policy:
+            self._behind = SourceWatch(self._fingerprint, self.space.name)
             self._inputs = [
                 self.create_subscription(JointTrajectory, "policy/action_chunk", self._on_policy, COMMAND),
                 self.create_subscription(DiagnosticStatus, "policy/chunk_source", self._on_policy_source, LATCHED),
@@ -100,9 +107,11 @@ class Teleop(ManagedNode):
         return {"drives": "a person" if self.human else "the policy", **self._counts}
 
     def take(self) -> str:
-        """The person takes over from the policy, or gives back."""
+        """The person takes over from the policy, or gives back to one that is well."""
         if not self._over_policy:
             raise HimoeError("there is no policy to take over from; start this node with over_policy:=true")
+        if self.human and (problems := self._behind.problems(time.monotonic())):
+            raise GuardError(f"the policy cannot take the robot back: {'; '.join(problems)}")
         self.human = not self.human
         self._intervention.publish(Bool(data=self.human))
         self._tell()
@@ -155,19 +164,36 @@ class Teleop(ManagedNode):
         device, self._told_trouble = self.get_name(), self.trouble()
         source = ChunkSource(self._fingerprint, self.space.name, device, self._told_trouble, {})
         if not self.human:
-            if self._behind is None or self.seconds_now() - self._behind[0] > PATIENCE_S:
-                source = replace(source, trouble="no policy has told about itself on policy/chunk_source")
-            else:
-                source = replace(self._behind[1], policy=f"{self._behind[1].policy}, with {device} before it")
+            behind = self._behind.source or source
+            trouble = "; ".join(self._behind.problems(time.monotonic()))
+            source = replace(behind, policy=f"{behind.policy}, with {device} before it", trouble=trouble)
         self._source.publish(source_message(self.get_fully_qualified_name(), source))
 
+    def _watch_policy(self) -> None:
+        if self._behind is None:
+            return
+        topic = self.resolve_topic_name("policy/action_chunk")
+        self._behind.see([bytes(p.endpoint_gid).hex() for p in self.get_publishers_info_by_topic(topic)])
+        if self.human or self.mode not in FOLLOWS:
+            self._behind.release()
+            return
+        now = time.monotonic()
+        causes = [self._behind.lost(now)] if self._behind.trusted else self._behind.problems(now)
+        if not any(causes):
+            if not self._behind.trusted:
+                self._behind.trust()
+            return
+        self._behind.release()
+        self.order("disarm")
+        self.complain(GuardError(f"disarmed: {'; '.join(causes)}"))
+
     def _on_policy(self, message: JointTrajectory) -> None:
-        if self._ready and not self.human:
+        if self._ready and not self.human and self._behind.trusted:
             self._chunks.publish(message)
             self._counts["passed on"] += 1
 
     def _on_policy_source(self, message: DiagnosticStatus) -> None:
-        self._behind = (self.seconds_now(), message_source(message))
+        self._behind.tell(message_source(message), time.monotonic())
 
     def _on_state(self, message: DiagnosticStatus) -> None:
         self.mode = {v.key: v.value for v in message.values}["mode"]
@@ -175,14 +201,16 @@ class Teleop(ManagedNode):
     def _on_joints(self, message: JointState) -> None:
         if not self._ready:
             return
-        now = self.seconds_now()
+        stamp = seconds(message.header.stamp)
         try:
             positions = named_positions(message.name, message.position, self.embodiment.joint_names)
         except ObservationError as error:
             self.complain(error)
             return
-        self._recent.append((now, RobotState(positions)))
-        while self._recent[0][0] < now - VELOCITY_OVER_S:
+        if self._recent and stamp <= self._recent[-1][0]:
+            self._recent.clear()  # the clock has jumped
+        self._recent.append((stamp, RobotState(positions)))
+        while self._recent[0][0] < stamp - VELOCITY_OVER_S:
             self._recent.popleft()
 
 
@@ -218,10 +246,9 @@ class JogTeleop(Teleop):
             self._driving = False
             raise ObservationError(self.trouble())
         if not self._driving or self.mode != "running":
-            opening = self.jog.opening
+            opening = self.jog.opening if self._driving and self.mode in FOLLOWS else None
             self.jog.anchor(state, self.velocity())
-            if self._driving:
-                self.jog.opening = opening
+            self.jog.opening = self.jog.opening if opening is None else opening
             self._driving = True
         else:
             self.jog.follow(state)

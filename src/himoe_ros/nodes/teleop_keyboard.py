@@ -39,6 +39,7 @@ class TeleopKeyboard(JogTeleop):
         self._keyboard.stop()
 
     def read_device(self) -> None:
+        self._pressed.clear()  # what nobody moved by is no wish any more
         while not self._keys.empty():
             key = self._keys.get()
             order = ORDERS.get(key)
@@ -53,13 +54,13 @@ class TeleopKeyboard(JogTeleop):
         for key in self._pressed:
             if (step := self._map.step(key)) is not None:
                 self.jog.step(step)
-        self._pressed.clear()
 
     def answer(self, text: str) -> None:
         self._print(text, "\n")
 
     def _listen(self) -> None:
         with Terminal() as terminal:
+            terminal.forget()  # an Enter typed while the node was loading is no order to arm
             while self._keyboard.running:
                 for key in terminal.keys(0.05):
                     self._keys.put(key)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
 from ..core.errors import ObservationError
 from ..core.observation import ActionChunk
 from ..resources import config
 from ..teleop.leader import Leader, load_leader
-from .managed import RECORD, run
+from .managed import run
 from .teleop import FOLLOWS, Teleop
+
+ANY = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches whatever a leader offers
 
 
 class TeleopLeader(Teleop):
@@ -27,7 +30,7 @@ class TeleopLeader(Teleop):
         described = load_leader(config("teleop") / f"{self._name}.yaml", self.embodiment)
         self._leader = Leader(described, self.embodiment, self.space)
         self._leaders = [
-            self.create_subscription(JointState, topic, functools.partial(self._on_leader, topic), RECORD)
+            self.create_subscription(JointState, topic, functools.partial(self._on_leader, topic), ANY)
             for topic in described.joints
         ]
 
@@ -49,6 +52,9 @@ class TeleopLeader(Teleop):
         return super().take()
 
     def plan(self, now: float) -> ActionChunk | None:
+        """A robot at rest follows only a leader that is near: one that was silent may have been put down elsewhere."""
+        if self.mode != "running" and (far := self._leader.trouble(self.state(), now)):
+            raise ObservationError(far)
         return self._leader.plan(now)
 
     def _on_leader(self, topic: str, message: JointState) -> None:

@@ -6,7 +6,7 @@ import os
 import select
 from pathlib import Path
 
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, HimoeError
 from ..resources import config
 from ..teleop.pad import Pad, find_device, load_pad
 from .managed import run
@@ -32,6 +32,11 @@ class TeleopPad(JogTeleop):
             raise ConfigError(f"{path} cannot be read: {error}; may this user read it (group 'input')?") from error
         self._pad = Pad(described)
 
+    def begin(self) -> None:
+        for _ in self._orders():  # buttons pressed before now ask for nothing
+            continue
+        super().begin()
+
     def teardown(self) -> None:
         super().teardown()
         if self._file is not None:
@@ -39,6 +44,15 @@ class TeleopPad(JogTeleop):
             self._file = None
 
     def read_device(self) -> None:
+        for order in self._orders():
+            try:
+                self.obey(order)
+            except HimoeError as error:
+                self.complain(error)
+
+    def _orders(self) -> list[str]:
+        """Take in everything that the device has told."""
+        orders: list[str] = []
         while select.select([self._file], [], [], 0)[0]:
             try:
                 data = os.read(self._file, 4096)
@@ -46,9 +60,9 @@ class TeleopPad(JogTeleop):
                 self.exit_code = 1
                 raise ConfigError(f"the device '{self._name}' is gone: {error}; plug it in and start again") from error
             if not data:
-                return
-            for order in self._pad.feed(data, self.seconds_now()):
-                self.obey(order)
+                break
+            orders += self._pad.feed(data, self.seconds_now())
+        return orders
 
     def hand(self) -> None:
         self.jog.drive(self._pad.share(self.seconds_now()), 1.0 / self._rate)

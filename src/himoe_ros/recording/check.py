@@ -68,7 +68,7 @@ def check(info: BagInfo, contract: Contract, embodiment: Embodiment) -> list[Rem
             if stream.rate_hz and not stream.optional:
                 remarks.append(Remark(Verdict.FAIL, f"{topic}: nothing recorded"))
             continue
-        remarks += _judge_times(stream, topic, came[topic], info.duration)
+        remarks += _judge_times(stream, topic, came[topic], info)
         if stream.type == IMAGE:
             remarks += _judge_images(topic, [m.message for m in came[topic]])
         elif stream.topic == "joint_states":
@@ -102,8 +102,8 @@ def topic_of(info: BagInfo, stream: Stream) -> str:
     return next((topic for topic in info.types if topic.endswith(endings)), f"/{stream.topic}")
 
 
-def _judge_times(stream: Stream, topic: str, messages: Sequence[Recorded], duration: float) -> list[Remark]:
-    remarks = []
+def _judge_times(stream: Stream, topic: str, messages: Sequence[Recorded], info: BagInfo) -> list[Remark]:
+    remarks, duration = [], info.duration
     stamps = [seconds(m.message.header.stamp) for m in messages if hasattr(m.message, "header")]
     back = sum(later <= earlier for earlier, later in pairwise(stamps))
     if back:
@@ -116,7 +116,7 @@ def _judge_times(stream: Stream, topic: str, messages: Sequence[Recorded], durat
         remarks.append(
             Remark(verdict, f"{topic}: {len(messages) / duration:.1f} Hz, {stream.rate_hz:g} Hz are declared")
         )
-    times = [m.received for m in messages]
+    times = [info.start, *(m.received for m in messages), info.start + info.duration]
     longest = max((b - a for a, b in pairwise(times)), default=0.0)
     if longest > GAP_PERIODS / stream.rate_hz:
         verdict = Verdict.FAIL if longest > GAP_S else Verdict.WARN

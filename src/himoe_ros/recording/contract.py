@@ -24,6 +24,7 @@ class Stream:
         rate_hz: that it should have; 0 where messages come now and then.
         latched: its last message is of use to whoever comes later.
         optional: an episode without it is still whole.
+        reliable: asked of its publishers; one that offers less is not heard.
     """
 
     topic: str
@@ -31,6 +32,7 @@ class Stream:
     rate_hz: float
     latched: bool = False
     optional: bool = False
+    reliable: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ def load_contract(path: Path, embodiment: Embodiment) -> Contract:
 
 
 def _stream(topic: str, data: Any, where: str) -> Stream:
-    d = mapping(data, where, ("type", "rate_hz"), ("latched", "optional"))
+    d = mapping(data, where, ("type", "rate_hz"), ("latched", "optional", "reliable"))
     rate = number(d["rate_hz"], f"{where}.rate_hz")
-    flags = {key: d.get(key, False) for key in ("latched", "optional")}
+    flags = {key: d[key] for key in ("latched", "optional", "reliable") if key in d}
     if rate < 0 or not all(isinstance(flag, bool) for flag in flags.values()):
-        raise ConfigError(f"{where}: expected rate_hz >= 0, and latched and optional true or false, got {data!r}")
+        raise ConfigError(f"{where}: expected rate_hz >= 0, and {', '.join(flags)} true or false, got {data!r}")
     return Stream(topic, text(d["type"], f"{where}.type"), rate, **flags)

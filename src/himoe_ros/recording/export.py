@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 from ..core.embodiment import SLOTS, Embodiment
 from ..core.errors import RecordingError
@@ -17,6 +18,8 @@ from .frames import read_frames
 from .lerobot import write_episode, write_meta
 from .normalisation import write_normalisation
 from .reader import BagInfo, read_info
+
+T = TypeVar("T")
 
 PARTIAL = ".partial"
 PLAN = "plan.json"  # which bags a partial export is of
@@ -73,7 +76,7 @@ def export(
     """Write the dataset `out`; until it is whole it lies beside, as `out.partial`.
 
     Args:
-        bags: folders, one an episode; those held out come last in the dataset.
+        bags: folders, one an episode; those saved as failures are left out, those held out come last in the dataset.
         out: must not exist.
         embodiment: of the robot that all of them were recorded on.
         limits: of the live policy's synchroniser.
@@ -89,8 +92,14 @@ def export(
     """
     if out.exists():
         raise RecordingError(f"{out} exists, and nothing is ever overwritten: choose another folder, or move it away")
-    kept, held_out = split(bags, terms.held_out)
-    infos = [read_info(bag) for bag in (*kept, *held_out)]
+    shown = [info for info in map(read_info, bags) if info.about.get("outcome") != "failure"]
+    kept, held_out = split(shown, terms.held_out)
+    infos = [*kept, *held_out]
+    if not kept:
+        raise RecordingError(
+            f"nothing to train on: of {len(bags)} bags {len(bags) - len(shown)} were saved as failures, and "
+            f"{len(held_out)} are held out"
+        )
     _require_alike(infos, embodiment)
     root = out.with_name(out.name + PARTIAL)
     root.mkdir(parents=True, exist_ok=True)
@@ -101,9 +110,9 @@ def export(
         write_whole(root / PLAN, plan)
     elif (root / PLAN).read_text() != plan:
         raise RecordingError(f"{root} is an export of other bags or another rate; delete it, or choose another folder")
-    tasks = list(dict.fromkeys(info.about["task"] for info in infos))
+    tasks = list(dict.fromkeys(map(_heard, infos)))
     jobs = [
-        _Job(number, tasks.index(info.about["task"]), info, root, embodiment, limits, terms.rate_hz)
+        _Job(number, tasks.index(_heard(info)), info, root, embodiment, limits, terms.rate_hz)
         for number, info in enumerate(infos)
     ]
     for count, (job, frames) in enumerate(_written(jobs, terms.workers), start=1):
@@ -114,7 +123,12 @@ def export(
     return sum(len(rows) for rows in vectors["action"])
 
 
-def split(bags: Sequence[Path], share: float) -> tuple[list[Path], list[Path]]:
+def _heard(info: BagInfo) -> str:
+    """What the policy hears: the instruction that was told, or else the task."""
+    return info.about.get("instruction") or info.about["task"]
+
+
+def split(bags: Sequence[T], share: float) -> tuple[list[T], list[T]]:
     """Bags to train on, and those held out, spread evenly over the session: the same ones every time."""
     out = {round((i + 0.5) / share - 0.5) for i in range(round(share * len(bags)))} if share else set()
     return [b for i, b in enumerate(bags) if i not in out], [b for i, b in enumerate(bags) if i in out]
@@ -129,6 +143,18 @@ def _written(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, int]]:
             yield job, int(json.loads(done.read_text())["length"])
         else:
             waiting.append(job)
+    bad: list[str] = []
+    for job, done in _tried(waiting, workers):
+        if isinstance(done, str):
+            bad.append(done)
+        else:
+            yield job, done
+    if bad:
+        told = "\n  ".join(sorted(bad))
+        raise RecordingError(f"{len(bad)} of {len(jobs)} bags cannot be used; leave them out:\n  {told}")
+
+
+def _tried(waiting: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, int | str]]:
     if workers == 1 or len(waiting) < 2:
         yield from ((job, _write(job)) for job in waiting)
         return
@@ -140,9 +166,13 @@ def _written(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, int]]:
             pool.shutdown(cancel_futures=True)
 
 
-def _write(job: _Job) -> int:
-    frames = read_frames(job.info, job.embodiment, job.limits, job.rate_hz)
-    return write_episode(job.root, job.number, job.task, frames, job.rate_hz)
+def _write(job: _Job) -> int | str:
+    """Frames written, or why they cannot be."""
+    try:
+        frames = read_frames(job.info, job.embodiment, job.limits, job.rate_hz)
+        return write_episode(job.root, job.number, job.task, frames, job.rate_hz)
+    except RecordingError as error:
+        return str(error)
 
 
 def slot_names(embodiment: Embodiment) -> list[str]:

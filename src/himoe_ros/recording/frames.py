@@ -21,6 +21,7 @@ from ..core.unified import encode_state, named_positions
 from .pictures import PictureReader
 from .reader import BagInfo, Recorded, read_messages
 
+COMMAND_WITHIN_S = 0.1  # of the moment that a frame's action is for
 REPEATED_SHARE = 0.05  # of frames; clocks of equal rate beat against each other
 
 
@@ -48,6 +49,7 @@ class _Replay:
     synchronizer: Synchronizer
     instruction: str  # the task, until another one is told
     pictures: PictureReader = field(default_factory=PictureReader)
+    trouble: str = ""  # why there was no observation yet
     stamps: list[float] = field(default_factory=list)  # s, of commands
     commands: list[dict[str, float]] = field(default_factory=list)
 
@@ -72,19 +74,27 @@ def read_frames(info: BagInfo, embodiment: Embodiment, limits: SyncLimits, rate_
     for observation in _observations(info, embodiment, replay, 1.0 / rate_hz):
         repeated, last = repeated + (observation.stamp == last), observation.stamp
         pending.append((observation, unified(embodiment, observation.state)))
+        if not replay.stamps:
+            pending = pending[-1:]  # nobody has moved the robot yet
         while pending and replay.stamps and replay.stamps[-1] >= pending[0][0].stamp + 1.0 / rate_hz:
             first, state = pending.pop(0)
-            yield Frame(index, first, state, _command_at(embodiment, replay, first.stamp + 1.0 / rate_hz))
-            index += 1
+            action = _command_at(embodiment, replay, first.stamp + 1.0 / rate_hz)
+            if action is not None:
+                yield Frame(index, first, state, action)
+                index += 1
+            elif index:
+                raise RecordingError(
+                    f"{info.folder}: {first.stamp - info.start:.2f} s into the episode nobody moves the robot: no "
+                    f"command within {COMMAND_WITHIN_S:g} s; himoe bag trim takes a part out of it"
+                )
     if repeated > max(REPEATED_SHARE * index, 1):
         raise RecordingError(
             f"{info.folder}: {repeated} of {index} frames show an image for a second time: expected a camera of at "
             f"least {rate_hz:g} Hz; choose a lower --rate-hz"
         )
     if index == 0:
-        raise RecordingError(
-            f"{info.folder}: nothing to learn from: no observation is followed by a command on 'action'"
-        )
+        why = replay.trouble or "no observation is followed by a command on 'action'"
+        raise RecordingError(f"{info.folder}: nothing to learn from: {why}")
 
 
 def unified(embodiment: Embodiment, state: RobotState) -> Floats:
@@ -117,8 +127,10 @@ def _observations(info: BagInfo, embodiment: Embodiment, replay: _Replay, period
 def _complete(replay: _Replay, now: float) -> bool:
     try:
         replay.synchronizer.observation(now, replay.instruction)
-    except ObservationError:
+    except ObservationError as error:
+        replay.trouble = str(error)
         return False
+    replay.trouble = "" if replay.instruction else "no instruction was told, and no task is written in the bag"
     return bool(replay.instruction)
 
 
@@ -140,16 +152,20 @@ def _take(message: Recorded, embodiment: Embodiment, replay: _Replay) -> None:
         elif topic.endswith("/instruction"):
             replay.instruction = body.data
         elif topic.endswith("/action"):
+            command = named_positions(body.name, body.position, embodiment.joint_names)
             replay.stamps.append(seconds(body.header.stamp))
-            replay.commands.append(named_positions(body.name, body.position, embodiment.joint_names))
+            replay.commands.append(command)
     except ObservationError:
         return  # the live policy complains and goes on; `himoe bag check` counts what is wrong
 
 
-def _command_at(embodiment: Embodiment, replay: _Replay, stamp: float) -> Floats:
-    """(24,) the command nearest to a moment that the commands have reached."""
+def _command_at(embodiment: Embodiment, replay: _Replay, stamp: float) -> Floats | None:
+    """(24,) the command nearest to a moment that the commands have reached; None where none is near."""
     after = bisect_left(replay.stamps, stamp)
-    joints = replay.commands[min({max(after - 1, 0), after}, key=lambda i: abs(replay.stamps[i] - stamp))]
+    nearest = min({max(after - 1, 0), after}, key=lambda i: abs(replay.stamps[i] - stamp))
+    if abs(replay.stamps[nearest] - stamp) > COMMAND_WITHIN_S:
+        return None
+    joints = replay.commands[nearest]
     arm = embodiment.arms[0]
     eef = arm.forward(np.array([joints[j] for j in arm.joints])) if arm.chain is not None else None
     try:

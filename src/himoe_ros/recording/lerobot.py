@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.embodiment import SLOTS
+from ..core.errors import RecordingError
 from ..core.observation import Floats, Image
 from ..video import VideoFile
 from .bag import write_whole
@@ -109,6 +110,12 @@ def write_meta(
     episodes = [json.loads(path.read_text()) for path in sorted((root / "episodes").glob("*.json"))]
     vectors = _number_frames(root, [e["length"] for e in episodes])
     cameras = episodes[0]["shapes"]
+    for number, episode in enumerate(episodes):
+        if episode["shapes"] != cameras:
+            raise RecordingError(
+                f"episode {number} of {root} has images of {episode['shapes']}, the first one of {cameras}; "
+                "export images of different sizes apart"
+            )
     (root / "meta").mkdir(exist_ok=True)
     total = sum(e["length"] for e in episodes)
     info = {

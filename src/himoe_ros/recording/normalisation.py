@@ -32,7 +32,8 @@ def write_normalisation(
     (meta / "normalisation").mkdir(exist_ok=True)
     states, actions = vectors["observation.state"][:training], vectors["action"][:training]
     for space in embodiment.action_spaces.values():
-        steps = [relative_actions(space, s, a, terms.chunk_steps) for s, a in zip(states, actions, strict=True)]
+        stride = max(1.0, terms.rate_hz / space.rate_hz)
+        steps = [relative_actions(space, s, a, terms.chunk_steps, stride) for s, a in zip(states, actions, strict=True)]
         told = {
             "embodiment": embodiment.name,
             "action_space": space.name,
@@ -42,13 +43,16 @@ def write_normalisation(
         write_whole(meta / "normalisation" / f"{space.name}.json", json.dumps(told, indent=1))
 
 
-def relative_actions(space: ActionSpace, states: Floats, actions: Floats, chunk_steps: int) -> Floats:
+def relative_actions(
+    space: ActionSpace, states: Floats, actions: Floats, chunk_steps: int, stride: float = 1.0
+) -> Floats:
     """What a policy of this action space has to predict: every step of every chunk that the episode holds.
 
     Args:
         states: (T, 24) observed.
         actions: (T, 24) absolute, one period after each.
         chunk_steps: of a chunk; those past the episode's end do not count.
+        stride: rows from one step to the next, >= 1.
 
     Returns:
         (K, 24): slots that the space calls delta are relative to the state at the chunk's beginning.
@@ -56,10 +60,17 @@ def relative_actions(space: ActionSpace, states: Floats, actions: Floats, chunk_
     steps = []
     delta = np.zeros(states.shape[1], dtype=bool)
     delta[space.slots[space.delta]] = True
-    for k in range(min(chunk_steps, len(actions))):
-        begin, target = states[: len(states) - k], actions[k:]
+    for ahead in step_rows(chunk_steps, stride):
+        if ahead >= len(actions):
+            break
+        begin, target = states[: len(states) - ahead], actions[ahead:]
         steps.append(np.where(delta, difference(space, target, begin), target))
     return np.vstack(steps)
+
+
+def step_rows(chunk_steps: int, stride: float) -> np.ndarray:
+    """(chunk_steps,) rows of a dataset, from the one observed, that hold the action of each step of a chunk."""
+    return np.round(np.arange(1, chunk_steps + 1) * stride).astype(int) - 1
 
 
 def moments(rows: Floats, space: ActionSpace) -> dict[str, list[float]]:

@@ -19,6 +19,7 @@ from zstandard import ZstdError
 from ..core.errors import RecordingError
 from .bag import METADATA
 
+LATCHED = "transient_local"
 UNREADABLE = (
     McapError,
     CRCValidationError,
@@ -43,6 +44,7 @@ class BagInfo:
         counts: topic -> number of messages.
         start, duration: s.
         about: task, instruction, outcome and the like.
+        latched: topics whose last message is kept for whoever comes later.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class BagInfo:
     start: float
     duration: float
     about: Mapping[str, str]
+    latched: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,15 @@ def read_info(folder: Path) -> BagInfo:
             start=data["starting_time"]["nanoseconds_since_epoch"] * 1e-9,
             duration=data["duration"]["nanoseconds"] * 1e-9,
             about=data.get("custom_data") or {},
+            latched=frozenset(t["topic_metadata"]["name"] for t in topics if _latched(t["topic_metadata"])),
         )
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise RecordingError(f"{path} must be the metadata.yaml of a rosbag2 bag: {error!r}") from error
+
+
+def _latched(topic: Mapping[str, Any]) -> bool:
+    """rosbag2 has written qualities of service as a list, and before that as a text of YAML."""
+    return LATCHED in str(topic.get("offered_qos_profiles", ""))
 
 
 def read_raw(info: BagInfo, topics: Collection[str] | None = None) -> Iterator[tuple[Schema, Channel, Message]]:

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core.errors import HimoeError, RecordingError
 from .bag import Topic
@@ -147,8 +147,8 @@ class EpisodeRecorder:
         self._look_at_disk()
         about = {**self._about, "task": self.task}
         self.episode = Episode(self._session.next_episode(), about, self._topics(), about["ros_distro"])
-        for message in list(self._kept.values()):
-            self._write(self.episode, message)
+        for message in list(self._kept.values()):  # said before, and it still holds: the episode begins now
+            self._write(self.episode, replace(message, received=time.time_ns()))
         self._recording.set()
         return f"recording {self.episode.folder.name}: {self.task}"
 

@@ -19,8 +19,17 @@ from ..core.errors import ConfigError
 from ..core.observation import Floats, Image
 from ..core.reading import load_yaml, mapping, text
 from .lerobot_reader import LeRobotData
+from .normalisation import step_rows
 
 KEPT_EPISODES = 4096  # of numbers alone: some hundred MB
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Of a feature of so many: slot -> column."""
+
+    width: int
+    slots: Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -28,12 +37,12 @@ class Layout:
     """Where the parts of a sample lie in a dataset.
 
     Attributes:
-        state, action: feature, and slot -> its column there; columns named twice fill several slots.
+        state, action: feature, and its columns.
         cameras: camera of the embodiment -> feature.
     """
 
-    state: tuple[str, Mapping[int, int]]
-    action: tuple[str, Mapping[int, int]]
+    state: tuple[str, Columns]
+    action: tuple[str, Columns]
     cameras: Mapping[str, str]
 
 
@@ -70,18 +79,27 @@ class Samples:
             layout: of its columns.
             space: of the samples.
             chunk_steps: T.
-            rate_hz: of a chunk's steps, that of the space without it; the dataset's own rate may differ.
+            rate_hz: of a chunk's steps; that of the space without it, or of the dataset where that is lower.
 
         Raises:
-            ConfigError: the dataset lacks slots that the space has, or its cameras.
+            ConfigError: the dataset lacks slots that the space has, or its cameras, or is slower than asked for.
         """
-        for kind, (feature, slots) in (("state", layout.state), ("action", layout.action)):
-            if missing := sorted(set(space.slots.tolist()) - set(slots)):
+        for kind, (feature, columns) in (("state", layout.state), ("action", layout.action)):
+            if missing := sorted(set(space.slots.tolist()) - set(columns.slots)):
                 raise ConfigError(f"{data.root}: no column of {kind} '{feature}' fills slots {missing} of {space.name}")
         if absent := sorted(set(layout.cameras.values()) - set(data.cameras)):
             raise ConfigError(f"{data.root} has no cameras {absent}; there are {list(data.cameras)}")
         self._data, self._layout, self._space = data, layout, space
-        self._stride = data.fps / (rate_hz or space.rate_hz)
+        self._stride = data.fps / (rate_hz or min(space.rate_hz, data.fps))
+        if self._stride < 1.0:
+            raise ConfigError(f"{data.root} has {data.fps:g} frames a second, a chunk of {rate_hz:g} Hz needs as many")
+        for feature, columns in (layout.state, layout.action):
+            width = data.features.get(feature, {"shape": [0]})["shape"][0]
+            if width != columns.width:
+                raise ConfigError(
+                    f"{data.root}: '{feature}' has {width} columns, {columns.width} are described; "
+                    "name each of them, or call it unused"
+                )
         self._steps = chunk_steps
         self._kept: OrderedDict[int, tuple[Floats, Floats]] = OrderedDict()
 
@@ -94,7 +112,7 @@ class Samples:
         episode, frame = self._data.place(index)
         states, actions = self.vectors(episode)
         # Steps are a period of the chunk apart, whatever the dataset's rate: by time, not by index.
-        wanted = frame + np.round((np.arange(1, self._steps + 1)) * self._stride).astype(int) - 1
+        wanted = frame + step_rows(self._steps, self._stride)
         last = len(actions) - 1
         pictures = {name: self._data.picture(f, episode, frame) for name, f in self._layout.cameras.items()}
         return Sample(
@@ -116,10 +134,10 @@ class Samples:
                 self._kept.popitem(last=False)
         return self._kept[episode]
 
-    def _placed(self, columns: Mapping[str, Floats], part: tuple[str, Mapping[int, int]]) -> Floats:
+    def _placed(self, columns: Mapping[str, Floats], part: tuple[str, Columns]) -> Floats:
         rows, slots = columns[part[0]], self._space.slots
         placed = np.zeros((len(rows), SLOTS))
-        placed[:, slots] = rows[:, [part[1][int(slot)] for slot in slots]]
+        placed[:, slots] = rows[:, [part[1].slots[int(slot)] for slot in slots]]
         return placed
 
 
@@ -130,7 +148,7 @@ def shuffled(length: int, seed: int, epoch: int) -> np.ndarray:
 
 def own_layout(embodiment: Embodiment) -> Layout:
     """Of what `himoe export` writes."""
-    slots = {slot: slot for slot in range(SLOTS)}
+    slots = Columns(SLOTS, {slot: slot for slot in range(SLOTS)})
     cameras = {c.name: f"observation.images.{c.name}" for c in embodiment.cameras}
     return Layout(("observation.state", slots), ("action", slots), cameras)
 
@@ -153,10 +171,11 @@ def load_layout(path: Path, embodiment: Embodiment, space: ActionSpace) -> Layou
     return Layout(state, action, {name: text(f, f"{path}: cameras.{name}") for name, f in cameras.items()})
 
 
-def _columns(data: Any, space: ActionSpace, where: str) -> tuple[str, Mapping[int, int]]:
+def _columns(data: Any, space: ActionSpace, where: str) -> tuple[str, Columns]:
     d = mapping(data, where, ("feature", "columns"))
     slots = dict(zip(space.names, space.slots.tolist(), strict=True))
     unknown = [n for n in d["columns"] if n not in slots and n != "unused"]
     if unknown:
         raise ConfigError(f"{where}.columns: expected names out of {list(slots)} or 'unused', got {unknown}")
-    return text(d["feature"], f"{where}.feature"), {slots[n]: i for i, n in enumerate(d["columns"]) if n in slots}
+    placed = {slots[n]: i for i, n in enumerate(d["columns"]) if n in slots}
+    return text(d["feature"], f"{where}.feature"), Columns(len(d["columns"]), placed)

@@ -10,8 +10,6 @@ from ..core.errors import RecordingError
 from .copying import BagCopy
 from .reader import BagInfo, read_raw
 
-LATCHED = "transient_local"  # durability of topics whose last message still holds when the part begins
-
 
 def trim(info: BagInfo, out: Path, begin: float, end: float) -> int:
     """Write messages received in a span of time; what was latched before it comes first.
@@ -32,13 +30,14 @@ def trim(info: BagInfo, out: Path, begin: float, end: float) -> int:
             f"expected 0 <= from < to and from before the end of {info.folder} at {info.duration:.2f} s, "
             f"got {begin:g} to {end:g} s"
         )
+    end = min(end, info.duration)
     first, last = round((info.start + begin) * 1e9), round((info.start + end) * 1e9)
     copy = BagCopy(out, info.about)
     waiting: dict[int, tuple[Channel, Message]] = {}
     for schema, channel, message in read_raw(info):
         copy.add_channel(channel, schema.name)
         if message.log_time < first:
-            if LATCHED in channel.metadata.get("offered_qos_profiles", ""):
+            if channel.topic in info.latched:  # its last message still holds when the part begins
                 waiting[channel.id] = (channel, message)
             continue
         for _, kept in waiting.values():
@@ -47,6 +46,5 @@ def trim(info: BagInfo, out: Path, begin: float, end: float) -> int:
         if message.log_time > last:
             break
         copy.put(message)
-    seconds = min(end, info.duration) - begin
-    copy.close({"seconds": f"{seconds:.2f}", "trimmed": f"{begin:g} to {end:g} s of {info.folder.name}"})
+    copy.close({"seconds": f"{end - begin:.2f}", "trimmed": f"{begin:g} to {end:g} s of {info.folder.name}"})
     return copy.messages

@@ -57,14 +57,15 @@ def view(infos: Sequence[BagInfo], contract: Contract, embodiment: Embodiment, o
         raise RecordingError(f"{out} exists, and nothing is ever overwritten: choose another folder")
     out.mkdir(parents=True)
     sections, rows = [], []
-    for info in infos:
+    for number, info in enumerate(infos):
         remarks = check(info, contract, embodiment)
-        gathered = _gather(info, contract, embodiment, out / f"{info.folder.name}.mp4")
-        sections.append(_section(info, contract, embodiment, remarks, gathered))
+        video = out / f"{number:04d}_{info.folder.name}.mp4"
+        gathered = _gather(info, contract, embodiment, video)
+        sections.append(_section(info, contract, embodiment, remarks, gathered, video.name))
         verdict = worst(remarks).value
         about = info.about
         rows.append(
-            f'<tr><td><a href="#{_text(info.folder.name)}">{_text(info.folder.name)}</a></td>'
+            f'<tr><td><a href="#{_text(video.name)}">{_text(info.folder.name)}</a></td>'
             f'<td class="{verdict}">{verdict}</td><td>{_text(about.get("task", ""))}</td>'
             f'<td class="n">{info.duration:.1f} s</td><td class="n">{_text(about.get("lost", "?"))}</td>'
             f"<td>{_text(about.get('outcome', ''))}</td></tr>"
@@ -114,16 +115,21 @@ def _gather(info: BagInfo, contract: Contract, embodiment: Embodiment, video: Pa
 
 
 def _section(
-    info: BagInfo, contract: Contract, embodiment: Embodiment, remarks: Sequence[Remark], gathered: _Gathered
+    info: BagInfo,
+    contract: Contract,
+    embodiment: Embodiment,
+    remarks: Sequence[Remark],
+    gathered: _Gathered,
+    file: str,
 ) -> str:
     name, verdict = _text(info.folder.name), worst(remarks)
     about = "".join(f"<tr><th>{_text(k)}</th><td>{_text(v)}</td></tr>" for k, v in info.about.items())
     told = "".join(f'<li class="{r.verdict.value}">{_text(r.text)}</li>' for r in remarks)
     strips = "".join(_strip(topic, images) for topic, images in gathered.thumbnails.items())
-    video = f'<video controls muted preload=metadata src="{name}.mp4"></video>' if gathered.thumbnails else ""
+    video = f'<video controls muted preload=metadata src="{_text(file)}"></video>' if gathered.thumbnails else ""
     good = "<p class=pass>nothing to remark</p>" if verdict is Verdict.PASS else f"<ul>{told}</ul>"
     return (
-        f'<h2 id="{name}">{name} <span class="{verdict.value}">{verdict.value}</span></h2>'
+        f'<h2 id="{_text(file)}">{name} <span class="{verdict.value}">{verdict.value}</span></h2>'
         f"<p class=quiet>{_text(info.about.get('task', ''))}, {info.duration:.1f} s</p>{good}"
         f"{_timeline(info, contract, gathered.times)}{_joints(info, embodiment, gathered.joints)}{strips}{video}"
         f"<details><summary class=quiet>what the bag says about itself</summary><table>{about}</table></details>"

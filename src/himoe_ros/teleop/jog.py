@@ -10,6 +10,7 @@ from ..core.observation import ActionChunk, Floats, RobotState
 from .tool import tool_chunk, tool_slots
 
 STEPS_S = np.array([0.1, 0.2, 0.3])  # of a plan; without a fresh one the robot holds after the last
+MAX_YAW_RAD = 2.6  # further, and with the lead, yaw would wrap
 LEAD_M, LEAD_RAD = 0.06, 0.3  # the target stays so close to the robot, so that it stops soon after the hand does
 GLIDE_S = 0.2  # that a moving robot takes to stop: a hand that takes over begins where it will be then
 
@@ -33,8 +34,8 @@ class Jog:
             )
         self._embodiment, self._space, self._arm = embodiment, space, embodiment.arms[0]
         box = embodiment.workspace
-        self._lower = np.array([*box.lower, -box.max_tilt, -box.max_tilt, -np.pi])
-        self._upper = np.array([*box.upper, box.max_tilt, box.max_tilt, np.pi])
+        self._lower = np.array([*box.lower, -box.max_tilt, -box.max_tilt, -MAX_YAW_RAD])
+        self._upper = np.array([*box.upper, box.max_tilt, box.max_tilt, MAX_YAW_RAD])
         self._fastest = np.repeat([box.max_speed, box.max_rotation], 3)
         self._lead = np.repeat([LEAD_M, LEAD_RAD], 3)
         self._rates = np.zeros(6)
@@ -53,6 +54,7 @@ class Jog:
         self._joints, self._rates = joints, np.zeros(6)
         self.target = tool_slots(self._arm, joints + GLIDE_S * velocity)
         self.opening = float(np.clip(self._arm.gripper.opening(state.joints[self._arm.gripper.joint]), 0.0, 1.0))
+        self.step(np.zeros(6))
 
     def follow(self, state: RobotState) -> None:
         """The robot is there now: the target keeps close to it."""

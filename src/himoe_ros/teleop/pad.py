@@ -19,7 +19,8 @@ from ..core.observation import Floats
 from ..core.reading import load_yaml, mapping, number, pairs, text
 
 EVENT = struct.Struct("llHHi")  # time, type, code, value
-KEY, REL, ABS = 1, 2, 3
+SYN, KEY, REL, ABS = 0, 1, 2, 3
+DROPPED = 3  # a SYN event: the kernel's buffer was full, and events are missing
 TYPES = {"BTN": KEY, "REL": REL, "ABS": ABS}
 CODES = {  # linux/input-event-codes.h
     **{f"{kind}_{axis}": i for kind in ("ABS", "REL") for i, axis in enumerate(("X", "Y", "Z", "RX", "RY", "RZ"))},
@@ -76,9 +77,12 @@ def load_pad(path: Path) -> PadConfig:
     for name, order in buttons.items():
         if order not in ORDERS:
             raise ConfigError(f"{path}: buttons.{name} must be one of {list(ORDERS)}, got {order!r}")
+    dead_zone = number(d["dead_zone"], f"{path}: dead_zone")
+    if not 0.0 <= dead_zone < 1.0:
+        raise ConfigError(f"{path}: dead_zone must be a share >= 0 and < 1, got {dead_zone:g}")
     return PadConfig(
         text(d["device_name"], f"{path}: device_name"),
-        number(d["dead_zone"], f"{path}: dead_zone"),
+        dead_zone,
         {slot: _axis(data, f"{path}: axes.{slot}") for slot, data in axes.items()},
         {_code(name, "BTN", f"{path}: buttons"): order for name, order in buttons.items()},
         _code(d["hold_to_move"], "BTN", f"{path}: hold_to_move") if "hold_to_move" in d else None,
@@ -123,7 +127,10 @@ class Pad:
         while len(self._rest) >= EVENT.size:
             _, _, kind, code, value = EVENT.unpack(self._rest[: EVENT.size])
             self._rest = self._rest[EVENT.size :]
-            if kind == KEY:
+            if kind == SYN and code == DROPPED:
+                self._held.clear()  # a release may be among what is missing
+                self._raw.clear()
+            elif kind == KEY:
                 (self._held.add if value else self._held.discard)(code)
                 if value == 1 and code in self._config.buttons:
                     yield self._config.buttons[code]
