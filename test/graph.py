@@ -90,6 +90,8 @@ class Watcher:
         """Call a service and return its answer. Clients are kept: every new one costs the other side some memory."""
         if (kind, name) not in self._clients:
             self._clients[kind, name] = self.node.create_client(kind, name)
+            assert self._clients[kind, name].wait_for_service(10.0), f"{name} did not appear"
+            time.sleep(0.3)  # the server, too, has to find the client, or its answer goes nowhere
         client = self._clients[kind, name]
         assert client.wait_for_service(10.0), f"{name} did not appear"
         future = client.call_async(request)

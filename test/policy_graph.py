@@ -77,7 +77,11 @@ class PolicyGraph(FaultGraph):
         self._instruction.publish(String(data="Pick up the apple"))
         self.unified: list[Float32MultiArray] = self.watching.collect(Float32MultiArray, "unified_state")
         self.start_policy()
-        self.watching.wait(lambda: self.chunks, 40.0)
+        self.watching.wait(self.planning, 40.0)
+
+    def planning(self) -> bool:
+        """Whether the policy has begun to plan."""
+        return bool(self.chunks)
 
     def start_policy(self, module: str = "", **parameters: object) -> None:
         usual = {"embodiment": "xarm7", "action_space": "joints", "replan_period_s": 0.25}

@@ -14,7 +14,7 @@ from std_msgs.msg import Bool
 from himoe_ros.nodes.managed import LATCHED
 from himoe_ros.teleop.pad import ABS, KEY
 
-BACKWARDS = 0.015  # rad, that a joint may turn back after a change of hands
+BACKWARDS = 0.08  # rad, that a joint may turn back after a change of hands; without gliding it would be twice that
 
 
 class Shared(PolicyGraph):
@@ -27,6 +27,10 @@ class Shared(PolicyGraph):
         pad = {"device": "gamepad", "device_file": str(self.gamepad.path)}
         self.start("teleop_pad", embodiment="xarm7", action_space="joints", over_policy=True, **pad)
         super().begin()
+
+    def planning(self) -> bool:
+        """Before arming no plan passes, so by its word."""
+        return "/policy" in self.watching.diagnostics
 
     def close(self) -> None:
         super().close()

@@ -145,7 +145,8 @@ class Demonstrator:
         judge, expert = FruitToPlateJudge(asked), self._expert(asked)
         self._begin(asked, folder, layout)
         for _ in self._plans(expert, asked, LIMIT_S):
-            if expert.done and judge.observe(self._world.truth()).place:
+            verdict = judge.observe(self._world.truth())
+            if expert.done and verdict.place:
                 break
         for _ in self._plans(expert, asked, AFTER_S):
             judge.observe(self._world.truth())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import shutil
@@ -46,6 +47,8 @@ ORDERS = {  # service, and what becomes of the episode with it
     "discard": ("discard", {}),
 }
 STATUS_PERIOD_S = 0.5
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+LARGE_BLOCK_BYTES = 32 * 1024 * 1024
 CAMERAS = QoSProfile(depth=30, reliability=SENSOR.reliability)  # a second of a camera, for the disk's pauses
 NOT_SAVED = {"complete": "no", "reason": "the recorder was ended before the episode was saved"}
 
@@ -205,7 +208,16 @@ def _text_of(path: str) -> str:
         raise ConfigError(f"parameter 'calibration' must be a text file, {path}: {error}") from error
 
 
+def _keep_large_blocks() -> None:
+    """glibc hands memory of an image's size back to the system and asks for it anew, page by page, for every image."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, 8 * LARGE_BLOCK_BYTES)
+
+
 def main() -> None:
+    _keep_large_blocks()
     run(Recorder)
 
 

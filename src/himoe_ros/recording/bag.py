@@ -19,6 +19,7 @@ from ..core.errors import RecordingError
 from .definitions import definition, type_hash
 
 CHUNK_BYTES = 64 * 1024  # a chunk is closed once it is larger: with one 640x480 image more it stays below 1 MiB
+SETTLE_BYTES = 64 * 1024 * 1024  # are brought to the disk at a time
 EPISODE = "himoe"  # name of the MCAP metadata record that holds what is known of an episode
 METADATA = "metadata.yaml"
 VERSION = 9  # of metadata.yaml, as ROS 2 Jazzy and Kilted write it
@@ -70,6 +71,7 @@ class BagWriter:
         self._topics: dict[int, Topic] = {}
         self._counts: dict[int, int] = {}
         self._first, self._last = 0, 0  # ns
+        self._settled = 0  # bytes that are on the disk
         self.flush()
 
     @property
@@ -108,9 +110,17 @@ class BagWriter:
         self._last = max(self._last, received)
 
     def flush(self) -> None:
-        """Hand everything to the system: from here on it survives this process."""
+        """Hand everything to the system: from here on it survives this process, and what is older also the machine.
+
+        Pages that are on the disk are let go: a recording of gigabytes leaves others' memory alone.
+        """
         try:
             self._writer.flush()
+            end = self._file.tell()
+            if end - self._settled > SETTLE_BYTES:
+                os.fdatasync(self._file.fileno())
+                os.posix_fadvise(self._file.fileno(), self._settled, end - self._settled, os.POSIX_FADV_DONTNEED)
+                self._settled = end
         except OSError as error:
             raise RecordingError(f"{self.folder} cannot be written: {error}") from error
 

@@ -126,12 +126,14 @@ def _observations(info: BagInfo, embodiment: Embodiment, replay: _Replay, period
 
 def _complete(replay: _Replay, now: float) -> bool:
     try:
-        replay.synchronizer.observation(now, replay.instruction)
+        observation = replay.synchronizer.observation(now, replay.instruction)
     except ObservationError as error:
         replay.trouble = str(error)
         return False
     replay.trouble = "" if replay.instruction else "no instruction was told, and no task is written in the bag"
-    return bool(replay.instruction)
+    states = [s for s in (replay.synchronizer.joints, replay.synchronizer.eef) if s.stamps]
+    # A live policy had heard of the robot before; here that begins with the bag, perhaps after the first image.
+    return bool(replay.instruction) and all(s.stamps[0] <= observation.stamp for s in states)
 
 
 def _take(message: Recorded, embodiment: Embodiment, replay: _Replay) -> None:
