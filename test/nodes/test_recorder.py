@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from graph import HIMOE, watcher
+from screen import Screen
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
@@ -234,48 +234,25 @@ def test_images_may_be_compressed(sensors, tmp_path):
 
 def test_keys_at_a_terminal_record_two_episodes(sensors, tmp_path):
     """r, s, t and arrows, through a pseudo-terminal as over SSH; q ends it with the terminal as it was."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [HIMOE, "record", "xarm7", "--out", tmp_path / "session"],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env={**os.environ, "COLUMNS": "160"},
-    )
-    os.close(slave)
-    shown = ""
-
-    def see(words: str, within: float = 15.0) -> None:
-        nonlocal shown
-        deadline = time.monotonic() + within
-        while words not in shown:
-            assert time.monotonic() < deadline, shown
-            shown += os.read(master, 4096).decode(errors="replace")
-        shown = shown[shown.index(words) + len(words) :]
-
-    try:
-        see("no task")
-        os.write(master, b"r")
-        see("no task is set: press t")
-        os.write(master, b"t")
-        see("task: ")
-        os.write(master, b"apple to blue plate\n")
-        see("apple to blue plate")
-        os.write(master, b"r")
-        see("recording episode_0000: apple to blue plate")
-        see("● episode_0000")
-        see("joint_states ")
-        os.write(master, b"\x1b[D")
-        see("saved episode_0000")
-        os.write(master, b"\x1b[C")
-        see("recording episode_0001")
+    with Screen("record", "xarm7", "--out", tmp_path / "session") as screen:
+        screen.see("no task")
+        screen.press("r")
+        screen.see("no task is set: press t")
+        screen.press("t")
+        screen.see("task: ")
+        screen.press("apple to blue plate\n")
+        screen.see("apple to blue plate")
+        screen.press("r")
+        screen.see("recording episode_0000: apple to blue plate")
+        screen.see("● episode_0000")
+        screen.see("joint_states ")
+        screen.press("\x1b[D")
+        screen.see("saved episode_0000")
+        screen.press("\x1b[C")
+        screen.see("recording episode_0001")
         time.sleep(0.5)
-        os.write(master, b"\x7f")
-        see("episode_0001.discarded")
-        os.write(master, b"q")
-        assert process.wait(10) == 0
-    finally:
-        if process.poll() is None:
-            process.kill()
-        os.close(master)
+        screen.press("\x7f")
+        screen.see("episode_0001.discarded")
+        screen.press("q")
+        assert screen.ended() == 0
     assert session(tmp_path) == ["episode_0000", "episode_0001.discarded"]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import pty
-import subprocess
 import time
 
 import numpy as np
 import pytest
 from fault_graph import ARM, FaultGraph, fault_graph
 from gamepad import Gamepad
-from graph import HIMOE
+from screen import Screen
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
@@ -94,51 +91,27 @@ def test_a_gamepad_moves_the_tool_while_it_is_pushed(robot, gamepad):
 
 def test_keys_over_a_terminal_arm_jog_and_disarm(robot):
     robot.go_home()
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [HIMOE, "teleop", "xarm7", "--log-level", "error"],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env={**os.environ, "COLUMNS": "160"},
-    )
-    os.close(slave)
-    shown = ""
-
-    def see(words: str) -> None:
-        nonlocal shown
-        deadline = time.monotonic() + 20.0
-        while words not in shown:
-            assert time.monotonic() < deadline, shown[-2000:]
-            shown += os.read(master, 4096).decode(errors="replace")
-        shown = shown[shown.index(words) + len(words) :]
-
-    try:
-        see("gripper open")
-        os.write(master, b"\r")
-        see("armed: ")  # "not armed: ..." too, where the controller has not yet heard of this source
+    with Screen("teleop", "xarm7", "--log-level", "error") as screen:
+        screen.see("gripper open")
+        screen.press("\r")
+        screen.see("armed: ")  # "not armed: ..." too, where the controller has not yet heard of this source
         while robot.mode() == "disarmed":
-            os.write(master, b"\r")
-            see("armed: ")
-        see("running")
+            screen.press("\r")
+            screen.see("armed: ")
+        screen.see("running")
         begin = robot.tool()
-        os.write(master, b"+")
+        screen.press("+")
         for _ in range(10):
-            os.write(master, b"a")
+            screen.press("a")
             time.sleep(0.06)
         robot.watching.wait(lambda: abs(robot.tool()[1] - begin[1] - 0.06) < 3e-3, 5.0)
-        os.write(master, b" ")
-        see("gripper closed")
+        screen.press(" ")
+        screen.see("gripper closed")
         robot.watching.wait(lambda: robot.opening() < 0.05, 3.0)
-        os.write(master, b"x")
-        see("disarmed")
-        os.write(master, b"q")
-        assert process.wait(10) == 0
-    finally:
-        if process.poll() is None:
-            process.kill()
-        os.close(master)
-        robot.watching.call("controller/disarm")
+        screen.press("x")
+        screen.see("disarmed")
+        screen.press("q")
+        assert screen.ended() == 0
     robot.check_always()
 
 

@@ -99,6 +99,17 @@ def test_compressed_images_are_seen_too(tmp_path, images, lost):
         assert abs(error.mean((0, 1))).max() < 5, "red is red"
 
 
+def test_a_frozen_camera_is_found_before_a_codec_hides_it():
+    shrink = ImageShrinker("h264", CONTRACT)
+    topics = [c.topic for c in XARM7.cameras]
+    for k in range(12):
+        for n, topic in enumerate(topics):
+            shrink(topic, serialize_message(image_message(picture_at(0 if n == 0 else k), BEGIN + k, "camera")))
+    assert shrink.remarks() == {f"frozen {topics[0]}": "12"}
+    shrink.begin()
+    assert shrink.remarks() == {}
+
+
 def test_a_blind_moment_in_the_middle_is_named_and_nothing_is_made_up(tmp_path):
     info = read_info(record(tmp_path / "bag", blind=(0.8, 1.3)))
     with pytest.raises(RecordingError, match=r"1\.\d\d s into the episode there is no observation: camera 'base' is"):

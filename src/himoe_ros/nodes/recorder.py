@@ -145,7 +145,7 @@ class Recorder(ManagedNode):
         if self._recorder is None or not self._writer.running:
             raise ConfigError("the recorder is not active; configure and activate it first")
         order, outcome = ORDERS[name]
-        return self._recorder.order(order, outcome)
+        return self._recorder.order(order, {**outcome, **self._shrink.remarks()})
 
     def _topics(self) -> dict[str, Topic]:
         """Asked as an episode begins."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import zlib
 from collections.abc import Callable
 
 import cv2
@@ -11,6 +12,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from ..core.errors import ConfigError, ObservationError
+from ..recording.check import FROZEN, FROZEN_AFTER
 from ..recording.contract import COMPRESSED, IMAGE, IMAGES, Contract
 from .conversions import image_array
 
@@ -31,10 +33,16 @@ class ImageShrinker:
         self._topics = {s.topic for s in contract.streams if s.type == IMAGE and self.choice != "raw"}
         self._encoders: dict[str, Callable[[np.ndarray], bytes]] = {}
         self._encoder = _video_encoder() if self.choice == "h264" else None
+        self._still: dict[str, tuple[int, int, int]] = {}  # checksum of the last picture, equal ones in a row, at most
 
     def begin(self) -> None:
         """A new bag: its first pictures need nothing from before."""
         self._encoders.clear()
+        self._still.clear()
+
+    def remarks(self) -> dict[str, str]:
+        """What can no longer be told from the pictures as they are kept: `frozen TOPIC` -> equal ones in a row."""
+        return {f"{FROZEN} {topic}": str(most) for topic, (_, _, most) in self._still.items() if most >= FROZEN_AFTER}
 
     def topic(self, name: str, kind: str) -> tuple[str, str]:
         """Name and type under which a topic is kept."""
@@ -52,6 +60,7 @@ class ImageShrinker:
     def _encoded(self, topic: str, message: Image) -> bytes:
         picture = image_array(message)
         if self.choice == "h264":
+            self._look_at(topic, zlib.crc32(message.data))
             if topic not in self._encoders:
                 self._encoders[topic] = self._encoder(picture)
             try:
@@ -63,6 +72,12 @@ class ImageShrinker:
         if not done:
             raise ObservationError(f"{topic}: a {message.width}x{message.height} image cannot be compressed")
         return encoded.tobytes()
+
+    def _look_at(self, topic: str, checksum: int) -> None:
+        """A codec makes equal pictures of nearly equal ones, so a frozen camera is found before it."""
+        last, row, most = self._still.get(topic, (None, 0, 0))
+        row = row + 1 if checksum == last else 1
+        self._still[topic] = (checksum, row, max(most, row))
 
 
 def _video_encoder() -> Callable[[np.ndarray], Callable[[np.ndarray], bytes]]:

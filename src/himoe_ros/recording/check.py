@@ -20,6 +20,7 @@ GAP_PERIODS = 5.0  # of the declared rate without a message: a warning ...
 GAP_S = 0.2  # ... and a failure where a live policy would have stopped planning (config/safety.yaml, max_age_s)
 SLOW = (0.9, 0.7)  # shares of the declared rate below which it is a warning, and a failure
 FROZEN_AFTER = 10  # equal images in a row
+FROZEN = "frozen"  # before a topic's name, in what a recorder of video tells: how many
 JUMP_MARGIN = 1.5  # of a joint, over what its velocity limit allows between two states
 
 
@@ -59,6 +60,8 @@ def check(info: BagInfo, contract: Contract, embodiment: Embodiment) -> list[Rem
         remarks.append(Remark(Verdict.FAIL, f"recorded on {about['embodiment']}, expected {embodiment.name}"))
     if int(about.get("lost", 0)):
         remarks.append(Remark(Verdict.WARN, f"{about['lost']} messages never arrived"))
+    frozen = {key: count for key, count in about.items() if key.startswith(f"{FROZEN} ")}
+    remarks += [Remark(Verdict.FAIL, _frozen(key.removeprefix(f"{FROZEN} "), count)) for key, count in frozen.items()]
     named = {topic_of(info, stream): stream for stream in contract.streams}
     came: dict[str, list[Recorded]] = {topic: [] for topic in named}
     for message in read_messages(info, list(named)):
@@ -88,9 +91,7 @@ def _light(message: Recorded) -> Recorded:
     if not hasattr(body, "data") or not hasattr(body, "header"):
         return message
     digest = hashlib.blake2b(bytes(body.data), digest_size=16)
-    if (
-        getattr(body, "format", "") == "h264"
-    ):  # a codec makes equal pictures of nearly equal ones: none counts as frozen
+    if getattr(body, "format", "") == "h264":  # equal and nearly equal pictures look alike: its recorder has told
         digest.update(repr(body.header.stamp).encode())
     picture = _Picture(body.header, digest.digest())
     return Recorded(message.topic, message.received, message.published, message.sequence, picture, message.size)
@@ -128,7 +129,11 @@ def _judge_images(topic: str, pictures: Sequence[_Picture]) -> list[Remark]:
     longest = max(len(list(run)) for _, run in groupby(pictures, key=lambda p: p.digest))
     if longest < FROZEN_AFTER:
         return []
-    return [Remark(Verdict.FAIL, f"{topic}: {longest} equal images in a row; the camera was frozen")]
+    return [Remark(Verdict.FAIL, _frozen(topic, longest))]
+
+
+def _frozen(topic: str, count: int | str) -> str:
+    return f"{topic}: {count} equal images in a row; the camera was frozen"
 
 
 def _judge_joints(topic: str, states: Sequence[Any], embodiment: Embodiment) -> list[Remark]:
