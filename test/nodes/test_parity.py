@@ -75,7 +75,7 @@ def test_frames_are_bit_by_bit_what_the_live_policy_built(run):
     info, seen, commands = run
     frames = {of(f.observation.stamp): f for f in read_frames(info, XARM7, LIMITS, RATE)}
     compared = [(frames[of(live["stamp"])], live) for live in seen if of(live["stamp"]) in frames]
-    assert len({of(live["stamp"]) for _, live in compared}) >= max(INSTANTS, 0.95 * len(frames))
+    assert len({of(live["stamp"]) for _, live in compared}) >= max(INSTANTS, 0.8 * len(frames))
     stamps = [seconds(m.header.stamp) for m in commands]
     for frame, live in compared:
         assert frame.observation.instruction == "Pick up the apple and place it onto the blue plate"
