@@ -17,6 +17,7 @@ test: lint
 
 faults: venv
 	HIMOE_CYCLES=1000 $(BIN)/pytest -m '' test/faults
+	$(BIN)/pytest -m slow --ignore=test/faults
 
 mutants: venv
 	$(BIN)/python test/mutants.py

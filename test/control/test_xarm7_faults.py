@@ -254,6 +254,7 @@ def test_only_arming_sets_the_speed_of_the_tools_line(rig, monkeypatch):
     driver.close()
 
 
+@pytest.mark.slow
 def test_100_connections_leave_no_thread_and_no_open_file(rig):
     driver = XArm7Driver(rig.address, XARM7)
 

@@ -11,7 +11,7 @@ from box_log import ARMING
 from fault_graph import fault_graph
 from lifecycle_msgs.msg import Transition
 
-CYCLES = int(os.environ.get("HIMOE_CYCLES", "30"))  # the fault table asks for 1000, some 7 minutes
+CYCLES = int(os.environ.get("HIMOE_CYCLES", "15"))  # the fault table asks for 1000, some 7 minutes
 ARM_EVERY = 5
 DOWN = (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP)
 UP = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)

@@ -6,6 +6,7 @@ import signal
 import time
 
 import numpy as np
+import pytest
 from fault_graph import FaultGraph, fault_graph
 from gamepad import Gamepad
 from policy_graph import PolicyGraph
@@ -63,6 +64,7 @@ def test_a_person_takes_over_from_a_policy_and_gives_back(tmp_path):
         assert graph.watching.call("controller/disarm").success
 
 
+@pytest.mark.slow
 def test_11_a_policy_behind_a_person_disarms_when_it_dies_and_moves_nothing_when_it_is_back(tmp_path):
     """Protected by the SourceWatch of the node that stands before it."""
     with fault_graph(tmp_path, Shared) as graph:

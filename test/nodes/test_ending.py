@@ -21,7 +21,7 @@ from himoe_ros.bringup import graph
 from himoe_ros.runner import run_graph
 
 
-@pytest.mark.parametrize("moment", [0.4, 2.0, 8.0])
+@pytest.mark.parametrize("moment", [0.4, 2.0, pytest.param(8.0, marks=pytest.mark.slow)])
 def test_ctrl_c_at_any_moment_ends_all_within_5_s_and_leaves_nothing(moment):
     before = shared_memory()
     process = himoe("up", "xarm7")
@@ -92,6 +92,7 @@ def test_bad_input_is_one_clear_error_and_a_code(arguments, message):
     assert not nodes_alive()
 
 
+@pytest.mark.slow
 def test_a_missing_camera_is_named_with_its_topic(tmp_path):
     specs = graph("xarm7", {"out": str(tmp_path)}, trials=True)
     kept = [s for s in specs if s.executable != "sim_cameras"]
