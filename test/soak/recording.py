@@ -44,8 +44,11 @@ class RecordingGraph(FaultGraph):
         self._change("synthetic_sensors", "activate" if active else "deactivate")
 
     def record(self, out: Path) -> None:
+        self.watching.diagnostics.pop("/recorder", None)
         self.start("recorder", embodiment="aloha", out=str(out), task="sway")
-        self.watching.wait(lambda: self.watching.call("recorder/start").success, 30.0)
+        self.watching.wait(lambda: "/recorder" in self.watching.diagnostics, 30.0)
+        time.sleep(1.0)  # until its services are found, beside those of one that was killed
+        assert self.watching.call("recorder/start").success
 
     def published(self) -> int:
         """Images sent so far, told after the cameras have paused."""

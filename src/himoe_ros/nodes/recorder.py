@@ -49,6 +49,7 @@ ORDERS = {  # service, and what becomes of the episode with it
 STATUS_PERIOD_S = 0.5
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGE_BLOCK_BYTES = 32 * 1024 * 1024
+GOES_BEHIND = 10  # nice: a second of images may wait for the disk, a servo command for nobody
 CAMERAS = QoSProfile(depth=30, reliability=SENSOR.reliability)  # a second of a camera, for the disk's pauses
 NOT_SAVED = {"complete": "no", "reason": "the recorder was ended before the episode was saved"}
 
@@ -218,6 +219,7 @@ def _keep_large_blocks() -> None:
 
 def main() -> None:
     _keep_large_blocks()
+    os.nice(GOES_BEHIND)
     run(Recorder)
 
 
