@@ -120,7 +120,7 @@ class BoxLog:
         """
         moves = [e for e in self.entries if since < e.time < until and _moves(e)]
         around = [
-            f"{e.time - since:+.3f} {e.words}" for e in self.entries if since - 0.1 < e.time < until and not _moves(e)
+            f"{e.time - since:+.3f} {e.words}" for e in self.entries if since - 2.0 < e.time < until and not _moves(e)
         ]
         told = f"{len(moves)} moves from {since:.3f} on, the first are {moves[:3]}; what else came: {around[:40]}"
         assert not [e for e in moves if e.accepted], told
