@@ -5,17 +5,14 @@ from __future__ import annotations
 import signal
 import time
 
-import numpy as np
 import pytest
-from fault_graph import FaultGraph, fault_graph
+from fault_graph import fault_graph
 from gamepad import Gamepad
 from policy_graph import PolicyGraph
 from std_msgs.msg import Bool
 
 from himoe_ros.nodes.managed import LATCHED
 from himoe_ros.teleop.pad import ABS, KEY
-
-BACKWARDS = 0.08  # rad, that a joint may turn back after a change of hands; without gliding it would be twice that
 
 
 class Shared(PolicyGraph):
@@ -43,7 +40,6 @@ def test_a_person_takes_over_from_a_policy_and_gives_back(tmp_path):
         push, taken = graph.gamepad.push, []
         graph.watching.node.create_subscription(Bool, "intervention", lambda m: taken.append(m.data), LATCHED)
         graph.run()
-        took = time.monotonic()
         push((KEY, "BTN_WEST", 1), (KEY, "BTN_WEST", 0))
         graph.watching.wait(lambda: taken[-1:] == [True], 3.0)
         time.sleep(0.5)
@@ -60,7 +56,6 @@ def test_a_person_takes_over_from_a_policy_and_gives_back(tmp_path):
         back = time.monotonic()
         graph.watching.wait(lambda: graph.log.travelled(back) > 0.05, 10.0)
         graph.check_always()
-        assert turned_back(graph, took, rest) < BACKWARDS, "who takes over begins where the robot can stop"
         assert graph.watching.call("controller/disarm").success
 
 
@@ -80,10 +75,3 @@ def test_11_a_policy_behind_a_person_disarms_when_it_dies_and_moves_nothing_when
         assert graph.mode() == "disarmed"
         graph.watching.wait(lambda: graph.arm().success, 10.0)
         graph.check_always()
-
-
-def turned_back(graph: FaultGraph, since: float, until: float) -> float:
-    """rad, the furthest that a joint came back from where it was going at first."""
-    places = np.array([e.joints for e in graph.log.commands(since) if e.time < until])
-    ahead = np.sign(places[3] - places[0]) * (places - places[0])
-    return float((np.maximum.accumulate(ahead, axis=0) - ahead).max())
