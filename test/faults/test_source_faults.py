@@ -61,7 +61,8 @@ def test_05_permuted_names_give_bit_identical_commands(graph, record_property):
     """Protected by check_chunk, which finds columns by name."""
     place = rest(graph)
     begin, rng = time.monotonic(), np.random.default_rng(0)
-    constant = np.tile(place, (10, 1)) + np.linspace(0.0, 0.06, 7)
+    # Numbers that the box's float32 holds exactly: between two of them, noise of 1e-10 would choose one.
+    constant = np.tile(place + np.linspace(0.0, 0.06, 7), (10, 1)).astype(np.float32).astype(float)
 
     def send(order: np.ndarray) -> None:
         graph.source.publish(shuffled(plan(graph.source.now(), constant, np.arange(1, 11) / 10), order))
