@@ -19,7 +19,7 @@ PERIOD = 1.0 / load_safety(config("safety.yaml")).control_rate_hz
 ROUNDING = 2e-6  # rad, of float32 on the wire
 TICK_JITTER = 5e-4  # rad in a tick
 STILL = 1e-5  # rad between two commands; a tick at the slowest speed that matters is larger
-ARMING = "MOTION_ENABLE 8 1"
+ARMING, ARMED = "MOTION_ENABLE 8 1", "SET_STATE 0"  # the first and the last request of the driver's `enable`
 STOPPING = ("FAULT drop", "FAULT refuse", "FAULT error", "FAULT estop", "SET_STATE 4")
 
 
@@ -127,11 +127,18 @@ class BoxLog:
         assert len(moves) <= 1 and all(e.time < since + 2 * PERIOD for e in moves), told
 
     def check_stops(self) -> None:
-        """I3 of everything so far: from each fault that stops the robot to the next arming."""
-        armings = [e.time for e in self.entries if e.words == ARMING]
+        """I3 of everything so far: from each fault that stops the robot to the end of the next arming.
+
+        A stop that was repeated on a connection since given up may come in the middle of an arming; the box
+        is stopped until its end anyway. What makes it ready is always the end of a whole arming.
+        """
+        armed = [e.time for e in self.entries if e.words == ARMED]
         for e in self.entries:
             if e.words.startswith(STOPPING):
-                self.check_rest(e.time, next((t for t in armings if t > e.time), self.entries[-1].time))
+                self.check_rest(e.time, next((t for t in armed if t > e.time), self.entries[-1].time))
+        turns = [e.words for e in self.entries if e.words in (ARMING, ARMED)]
+        alone = [k for k, words in enumerate(turns) if words == ARMED and (k == 0 or turns[k - 1] != ARMING)]
+        assert not alone, f"{ARMED} without {ARMING} before it: {turns[max(0, alone[0] - 5) : alone[0] + 1]}"
 
     def _stretches(self) -> Iterator[list[Entry]]:
         """Commands between one arming and the next."""
