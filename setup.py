@@ -11,6 +11,7 @@ NODES = (
     "graph_probe",
     "graph_survey",
     "policy",
+    "policy_switch",
     "recorder",
     "sim_cameras",
     "sim_collector",
@@ -71,7 +72,7 @@ setup(
     python_requires=">=3.10",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"himoe_ros.sim": ["*.xml"], "himoe_ros.recording": ["*.css"]},
+    package_data={"himoe_ros": ["*.css"], "himoe_ros.sim": ["*.xml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

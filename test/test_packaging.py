@@ -94,7 +94,7 @@ def launch_modules(monkeypatch) -> dict[str, type]:
     return kinds
 
 
-@pytest.mark.parametrize(("file", "trials"), [("xarm7", False), ("demo", True)])
+@pytest.mark.parametrize(("file", "trials"), [("xarm7", False), ("trials", True)])
 def test_the_installed_launch_file_starts_what_bringup_says(install, launch_modules, file, trials):
     path = install / "share/himoe_ros/launch" / f"{file}.launch.py"
     spec = importlib.util.spec_from_file_location("launch_file", path)

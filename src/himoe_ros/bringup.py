@@ -6,7 +6,7 @@ Plain data and no ROS, so that both ways of starting tell the same story.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +14,15 @@ from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
 from .core.reading import load_yaml, mapping
 from .resources import config
+from .trials.schedule import hide
 
 SIM_ADDRESS = "127.0.0.2"
 SDK_PORT = 502  # built into the vendor's SDK
 UNPRIVILEGED_PORT = 10502
+PLANS = ("action_chunk", "chunk_source")
 PARK_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
-NO_POLICY = "none"
+NO_POLICY, EXPERT = "none", "expert"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ ARGUMENTS = (
     Argument(
         "policy",
         "himoe_small",
-        "policy folder or Hugging Face name; the name of a preset runs untrained weights; none: a person drives",
+        "policy folder or Hugging Face name; the name of a preset runs untrained weights; expert: the simulation's "
+        "scripted expert; none: a person drives; several in trials, with commas between",
     ),
     Argument("takeover", False, "the policy's plans pass through `himoe teleop ... --over-policy true`"),
     Argument("action_space", "end_effector", "which action space of the embodiment the policy commands"),
@@ -62,13 +65,15 @@ ARGUMENTS = (
     Argument("camera_rate_hz", 10.0, "images a second and simulated camera"),
     Argument("shadows", False, "simulated cameras show shadows (four times the rendering time on a CPU)"),
     Argument("seed", 0, "of the simulated scene and of untrained weights"),
+    Argument("protocol", "xarm7/fruit_to_plate", "file of config/trials; decides what lies on the simulated table"),
     Argument("park", False, "move to the parking posture on exit, if the robot is armed then"),
     Argument("use_sim_time", False, "take time from /clock"),
 )
 TRIAL_ARGUMENTS = (
-    Argument("trials", 4, "trials to run; the four instructions take turns"),
-    Argument("time_limit_s", 20.0, "s, after which a trial has failed"),
-    Argument("out", "himoe_results", "folder for results.json and trials.mp4"),
+    Argument("trials", 0, "of each setting of the protocol; 0: as many as the protocol wants"),
+    Argument("time_limit_s", 0.0, "s, after which a trial has failed; 0: the protocol's"),
+    Argument("out", "himoe_trials", "folder of the session; one that was interrupted is gone on with"),
+    Argument("bags", True, "record a bag of each trial"),
 )
 
 
@@ -173,7 +178,6 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
     if value["hardware"] == "sim" and robot != "xarm7":
         raise ConfigError(f"there is no simulated '{robot}' yet; there is: xarm7")
     common = {"use_sim_time": value["use_sim_time"], "embodiment": robot}
-    policy = {k: value[k] for k in ("policy", "action_space", "replan_period_s", "torch_threads", "seed")}
     specs = []
     address = value["robot_ip"]
     if value["hardware"] == "sim":
@@ -193,13 +197,42 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
             leaves_within_s=(PARK_WITHIN_S if value["park"] else 0.0) + STOP_WITHIN_S,
         ),
     ]
-    if value["policy"] != NO_POLICY:
-        behind = {name: f"policy/{name}" for name in ("action_chunk", "chunk_source")} if value["takeover"] else {}
-        specs.append(NodeSpec("policy", "policy", {**common, **policy}, remappings=behind))
+    policies = str(value["policy"]).split(",")
     if trials:
-        session = {k: value[k] for k in ("trials", "time_limit_s", "out", "seed")}
-        specs.append(NodeSpec("trials", "trials", {**common, **session}, {"MUJOCO_GL": "disable"}))
+        specs += _trials(value, common, policies)
+    if len(policies) > 1:
+        if not trials:
+            raise ConfigError(f"one policy can drive a robot, got {policies}; several take turns in trials")
+        labels = hide(policies, value["seed"])
+        specs.append(NodeSpec("policy_switch", "policy_switch", {"labels": ",".join(labels)}))
+        for label, policy in labels.items():
+            behind = {name: f"policies/{label}/{name}" for name in (*PLANS, "instruction")}
+            specs.append(_policy(value, common, policy, f"policy_{label}", behind))
+    elif value["policy"] != NO_POLICY:
+        behind = {name: f"policy/{name}" for name in PLANS} if value["takeover"] else {}
+        specs.append(_policy(value, common, policies[0], "policy", behind))
     return tuple(specs)
+
+
+def _policy(
+    value: Mapping[str, object], common: Mapping[str, object], policy: str, name: str, remappings: Mapping[str, str]
+) -> NodeSpec:
+    own = {k: value[k] for k in ("action_space", "seed")}
+    if policy == EXPERT:
+        expert = {"embodiment": common["embodiment"], **own, "protocol": value["protocol"]}
+        return NodeSpec("sim_expert", name, expert, remappings=remappings)
+    own |= {k: value[k] for k in ("replan_period_s", "torch_threads")}
+    return NodeSpec("policy", name, {**common, **own, "policy": policy}, remappings=remappings)
+
+
+def _trials(value: Mapping[str, object], common: Mapping[str, object], policies: Sequence[str]) -> list[NodeSpec]:
+    session = {k: value[k] for k in ("protocol", "trials", "time_limit_s", "out", "seed", "bags")}
+    session |= {"policies": ",".join(policies), "simulated": value["hardware"] == "sim"}
+    specs = [NodeSpec("trials", "trials", {"use_sim_time": value["use_sim_time"], **session}, keyboard=True)]
+    if value["bags"]:
+        bags = {"embodiment": common["embodiment"], "out": f"{value['out']}/bags", "images": "jpeg"}
+        specs.append(NodeSpec("recorder", "recorder", bags))
+    return specs
 
 
 def bench_graphs(seconds: float, out: Path) -> dict[str, tuple[NodeSpec, ...]]:
@@ -244,9 +277,11 @@ def _simulation(value: Mapping[str, object], common: Mapping[str, object], addre
         "shadows": value["shadows"],
     }
     drawing = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    scene = {"protocol": value["protocol"]}
+    robot = {"address": address, "seed": value["seed"], **scene}
     return [
-        NodeSpec("sim_robot", "sim_robot", {"address": address, "seed": value["seed"]}, {"MUJOCO_GL": "disable"}),
-        NodeSpec("sim_cameras", "sim_cameras", {**common, **cameras}, drawing),
+        NodeSpec("sim_robot", "sim_robot", robot, {"MUJOCO_GL": "disable"}),
+        NodeSpec("sim_cameras", "sim_cameras", {**common, **cameras, **scene}, drawing),
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -30,7 +29,15 @@ from .recording_commands import add_bag_commands, add_export_command
 from .resources import config, is_preset
 from .runner import run_graph
 from .sim_commands import add_sim_commands
+from .trials.layout import draw_layout
+from .trials.protocol import load_protocol
+from .trials_commands import add_trials_commands, run_session
 
+DEMO = {  # a short session
+    "trials": Argument("trials", 1, "of each of the four instructions"),
+    "time_limit_s": Argument("time_limit_s", 20.0, "s, after which a trial has failed"),
+    "out": Argument("out", "himoe_results", "folder of the session; one that was interrupted is gone on with"),
+}
 UNTRAINED = "The weights are UNTRAINED (random): the arm moves safely but without a plan, and no trial should succeed."
 
 
@@ -56,10 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     _add(up, ARGUMENTS)
     _add_common(up)
 
-    demo = _command(commands, "demo", _demo, "run simulated trials of the xArm7 and write results and a video")
-    _add(demo, (*ARGUMENTS, *TRIAL_ARGUMENTS))
+    demo = _command(commands, "demo", _demo, "simulated trials of the xArm7: results, videos, a report")
+    _add(demo, (*ARGUMENTS, *(DEMO.get(a.name, a) for a in TRIAL_ARGUMENTS)))
     _add_json(demo)
-    _add_common(demo)
 
     record = _command(commands, "record", _record, "record demonstrations: r start, s save, d discard, t task, q quit")
     record.add_argument("robot", help=f"embodiment: {', '.join(robots)}")
@@ -74,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     picture = _command(commands, "picture", _picture, "render the simulated workplace to a PNG file")
     picture.add_argument("out", type=Path, help="file to write")
     picture.add_argument("--camera", default="overview", help="base, left_wrist or overview")
-    picture.add_argument("--seed", type=int, default=3, help="of the objects' places")
+    picture.add_argument("--protocol", default="xarm7/fruit_to_plate", help="decides what lies there")
+    picture.add_argument("--seed", type=int, default=3, help="of the things' places")
     picture.add_argument("--width", type=int, default=960, help="px")
     picture.add_argument("--height", type=int, default=720, help="px")
 
@@ -91,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add_bag_commands(commands)
     add_export_command(commands)
     add_sim_commands(commands)
+    add_trials_commands(commands)
     return parser
 
 
@@ -129,19 +137,9 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    specs = graph("xarm7", _values(options, (*ARGUMENTS, *TRIAL_ARGUMENTS)), trials=True)
-    print(
-        f"A simulated xArm7 driven by '{options.policy}' over ROS 2: {', '.join(s.name for s in specs)}.\n"
-        + (UNTRAINED if is_preset(options.policy) else ""),
-        flush=True,
-    )
-    out = Path(options.out)
-    code = run_graph(
-        specs, options.namespace, options.log_level, options.params_file, logs=out / "logs", foreground="trials"
-    )
-    if options.json and code == 0:
-        shutil.copy(out / "results.json", options.json)
-    return code
+    told = UNTRAINED if is_preset(options.policy) else ""
+    print(f"A simulated xArm7 driven by '{options.policy}' over ROS 2.\n{told}", flush=True)
+    return run_session(_values(options, (*ARGUMENTS, *TRIAL_ARGUMENTS)), options.json)
 
 
 def _record(options: argparse.Namespace) -> int:
@@ -158,7 +156,9 @@ def _picture(options: argparse.Namespace) -> int:
     os.environ.setdefault("MUJOCO_GL", "egl")
     from .sim.picture import save_picture  # noqa: PLC0415 - MuJoCo reads MUJOCO_GL when imported
 
-    save_picture(options.out, options.camera, options.seed, options.width, options.height)
+    protocol = load_protocol(options.protocol, config("trials"))
+    layout = draw_layout(protocol, next(iter(protocol.settings.values())), options.seed)
+    save_picture(options.out, options.camera, layout, options.width, options.height)
     return 0
 
 

@@ -29,7 +29,7 @@ def test_width_and_pulse_are_inverse_and_span_the_vendors_stroke():
 
 
 def test_width_agrees_with_the_vendors_model_of_the_fingers():
-    model = build_scene()
+    model = build_scene(["apple"])
     data = mujoco.MjData(model)
 
     def pads(position: float) -> float:

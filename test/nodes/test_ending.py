@@ -18,7 +18,11 @@ import pytest
 from graph import end, himoe, nodes_alive, shared_memory
 
 from himoe_ros.bringup import graph
+from himoe_ros.resources import config
 from himoe_ros.runner import run_graph
+from himoe_ros.trials.protocol import load_protocol
+
+FRUIT = load_protocol("xarm7/fruit_to_plate", config("trials"))
 
 
 @pytest.mark.parametrize("moment", [0.4, 2.0, pytest.param(8.0, marks=pytest.mark.slow)])
@@ -46,22 +50,17 @@ def test_a_killed_runner_takes_its_nodes_along():
     assert not nodes_alive()
 
 
-def test_the_demo_ends_with_table_results_and_video(tmp_path):
-    process = himoe(
-        "demo", "--trials", "1", "--time-limit-s", "3", "--out", str(tmp_path), "--json", str(tmp_path / "copy.json")
-    )
-    output, _ = process.communicate(timeout=90)
+def test_the_demo_of_an_untrained_policy_ends_with_no_success_and_no_error(tmp_path):
+    process = himoe("demo", "--time-limit-s", "3", "--out", str(tmp_path), "--json", str(tmp_path / "copy.json"))
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "UNTRAINED" in output.splitlines()[1]
-    assert "in simulation: pick 0/1, place 0/1" in output
-    results = json.loads((tmp_path / "results.json").read_text())
-    assert results == json.loads((tmp_path / "copy.json").read_text())
-    assert results["simulated"]
-    assert "UNTRAINED" in results["policy"]
-    (trial,) = results["trials"]
-    assert trial["ended"] == "timeout"
-    assert trial["instruction"] == "Pick up the apple and place it onto the blue plate"
-    with av.open(str(tmp_path / "trials.mp4")) as video:
+    assert "himoe_small (untrained): pick 0/4  0 % [0, 49]   place 0/4" in output
+    told = json.loads((tmp_path / "copy.json").read_text())
+    assert told["session"]["simulated"] and told["voids"] == {}
+    assert [t["ended"] for t in told["trials"]] == ["timeout"] * 4
+    assert {t["instruction"] for t in told["trials"]} == {s.instruction for s in FRUIT.settings.values()}
+    with av.open(str(tmp_path / told["trials"][0]["files"]["video"])) as video:
         frames = sum(1 for _ in video.decode(video=0))
         assert (video.streams.video[0].width, video.streams.video[0].height) == (896, 512)
     assert 20 <= frames <= 35

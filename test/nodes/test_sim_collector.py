@@ -17,10 +17,11 @@ from himoe_ros.recording.contract import load_contract
 from himoe_ros.recording.frames import read_frames
 from himoe_ros.recording.reader import read_info, read_messages
 from himoe_ros.resources import config
-from himoe_ros.sim.fruit_to_plate import INSTRUCTIONS
+from himoe_ros.trials.protocol import load_protocol
 
 XARM7 = load_embodiment("xarm7", config("embodiments"))
 CONTRACT = load_contract(config("recording.yaml"), XARM7)
+FRUIT = load_protocol("xarm7/fruit_to_plate", config("trials"))
 LIMITS = load_safety(config("safety.yaml")).sensors
 
 
@@ -39,7 +40,7 @@ def session(tmp_path_factory):
 
 def test_episodes_are_good_and_of_each_instruction_in_turn(session):
     infos = [read_info(session / f"episode_{n:04d}") for n in range(3)]
-    assert [i.about["task"] for i in infos] == [asked.sentence for asked in INSTRUCTIONS[:3]]
+    assert [i.about["task"] for i in infos] == [s.instruction for s in list(FRUIT.settings.values())[:3]]
     for info in infos:
         assert info.about["outcome"] == "success" and info.about["operator"] == "scripted expert"
         assert check(info, CONTRACT, XARM7) == []

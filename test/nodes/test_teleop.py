@@ -16,8 +16,11 @@ from std_msgs.msg import String
 from himoe_ros.core.messages import seconds
 from himoe_ros.nodes.conversions import joint_message
 from himoe_ros.nodes.managed import LATCHED, RECORD
-from himoe_ros.sim.fruit_to_plate import INSTRUCTIONS, FruitToPlateJudge, truth_from_state
+from himoe_ros.resources import config
 from himoe_ros.teleop.pad import ABS, KEY
+from himoe_ros.trials.judge import Judge
+from himoe_ros.trials.protocol import load_protocol
+from himoe_ros.trials.truth import truth_from_state
 
 
 class Robot(FaultGraph):
@@ -152,8 +155,9 @@ def test_a_robot_follows_its_leader_once_they_are_near(robot):
 
 
 def test_the_expert_does_what_it_is_told(robot):
-    asked = INSTRUCTIONS[2]
-    judge = FruitToPlateJudge(asked)
+    protocol = load_protocol("xarm7/fruit_to_plate", config("trials"))
+    asked = protocol.settings["orange_blue"]
+    judge = Judge(protocol, asked)
 
     def watch(message: JointState) -> None:
         now = seconds(message.header.stamp)
@@ -164,10 +168,10 @@ def test_the_expert_does_what_it_is_told(robot):
     try:
         with robot.device("sim_expert", seed=1):
             robot.watching.wait(lambda: "expected an instruction out of" in robot.arm().message, 20.0)
-            say.publish(String(data=asked.sentence))
+            say.publish(String(data=asked.instruction))
             robot.armed()
-            robot.watching.wait(lambda: judge.verdict.place, 30.0)
-            assert judge.verdict.pick and not judge.verdict.wrong_fruit
+            robot.watching.wait(lambda: judge.verdict.success, 30.0)
+            assert judge.verdict.stages["pick"] and not judge.verdict.wrong_object
     finally:
         robot.watching.node.destroy_subscription(state)
         robot.watching.node.destroy_publisher(say)

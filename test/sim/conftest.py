@@ -1,4 +1,4 @@
-"""Shared by the simulation tests: one compiled scene, and an operator that knows the truth."""
+"""Shared by the simulation tests: one compiled scene, and the expert over bare physics."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ import mujoco
 import numpy as np
 import pytest
 
-from himoe_ros.sim.fruit_to_plate import FruitToPlateJudge, Instruction
-from himoe_ros.sim.world import HOME_RAD, World
+from himoe_ros.core.embodiment import END_EFFECTOR, load_embodiment
+from himoe_ros.core.unified import values_pose
+from himoe_ros.nodes.expert_task import expert_task
+from himoe_ros.resources import config
+from himoe_ros.sim.expert import STEP_S, Expert
+from himoe_ros.sim.world import World
 from himoe_ros.sim.xarm7_scene import build_scene
+from himoe_ros.teleop.tool import tool_slots
+from himoe_ros.trials.judge import Judge
+from himoe_ros.trials.layout import draw_layout, things_of
+from himoe_ros.trials.protocol import Protocol, Setting, load_protocol
+from himoe_ros.trials.truth import Truth, truth_from_state
 
-TOOL_DOWN = np.diag([1.0, -1.0, -1.0])
-TICK_S = 0.05
-STEP_M = 0.02
-GRASP_BELOW_CENTRE_M = 0.013
-CARRY_HEIGHT_M = 0.16
+ARM = load_embodiment("xarm7", config("embodiments")).arms[0]
+FRUIT = load_protocol("xarm7/fruit_to_plate", config("trials"))
+LAYOUT = draw_layout(FRUIT, FRUIT.settings["apple_blue"], 0)
+LONGEST_S = 30.0
 
 
 @pytest.fixture(scope="session")
 def scene() -> mujoco.MjModel:
-    return build_scene()
+    return build_scene(things_of(FRUIT))
 
 
 @pytest.fixture
@@ -30,66 +38,35 @@ def world(scene: mujoco.MjModel) -> World:
 
 
 @pytest.fixture
-def operate() -> Callable[[World, Instruction, FruitToPlateJudge], None]:
+def layout() -> dict[str, tuple[float, float, float]]:
+    return LAYOUT
+
+
+@pytest.fixture
+def operate() -> Callable[[World, Protocol, Setting, Judge], None]:
     return _operate
 
 
-def _operate(world: World, instruction: Instruction, judge: FruitToPlateJudge) -> None:
-    """Pick the named fruit and place it on the named plate, shown to `judge` at every tick."""
-    joints = world.joint_positions
-
-    def tick(position: np.ndarray, gripper: float) -> None:
-        nonlocal joints
-        joints = _solve(world, position, joints)
-        world.command(joints, gripper)
-        world.step(TICK_S)
-        judge.observe(world.truth())
-
-    def move(goal: np.ndarray, gripper: float) -> None:
-        start = world.tcp_pose[0]
-        for fraction in np.linspace(0, 1, 2 + int(np.linalg.norm(goal - start) / STEP_M)):
-            tick(start + fraction * (goal - start), gripper)
-
-    def wait(gripper: float, ticks: int) -> None:
-        place = world.tcp_pose[0]
-        for _ in range(ticks):
-            tick(place, gripper)
-
-    truth = world.truth()
-    judge.observe(truth)
-    below = np.array([0.0, 0.0, -GRASP_BELOW_CENTRE_M])
-    grasp = truth.positions[instruction.fruit] + below
-    release = truth.positions[instruction.plate] + truth.positions[instruction.fruit] * [0, 0, 1]
-    release = release + below + [0, 0, 0.010]
-    up = np.array([1.0, 1.0, 0.0]), np.array([0.0, 0.0, CARRY_HEIGHT_M])
-    move(grasp * up[0] + up[1], 1.0)
-    move(grasp, 1.0)
-    wait(0.0, 10)
-    move(grasp * up[0] + up[1], 0.0)
-    move(release * up[0] + up[1], 0.0)
-    move(release, 0.0)
-    wait(1.0, 8)
-    move(release * up[0] + up[1], 1.0)
-    wait(1.0, 12)
+def truth(world: World) -> Truth:
+    return truth_from_state(world.time_s, ARM, world.state_names(), world.state(), world.state_velocity())
 
 
-def _solve(world: World, position: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Damped least squares for the tool pointing down at `position` (3,) m. Returns (7,) rad."""
-    model, data = world.model, mujoco.MjData(world.model)
-    site = model.site("tcp").id
-    joints = start.copy()
-    for _ in range(20):
-        data.qpos[:7] = joints
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        jacobian = np.zeros((6, model.nv))
-        mujoco.mj_jacSite(model, data, jacobian[:3], jacobian[3:], site)
-        rotation = data.site_xmat[site].reshape(3, 3)
-        turn = 0.5 * np.cross(rotation.T, TOOL_DOWN.T).sum(axis=0)
-        error = np.concatenate([position - data.site_xpos[site], turn])
-        if np.abs(error).max() < 1e-4:
-            break
-        arm = jacobian[:, :7]
-        pull = np.linalg.solve(arm @ arm.T + 1e-4 * np.eye(6), error - arm @ (0.05 * (HOME_RAD - joints)))
-        joints = joints + arm.T @ pull + 0.05 * (HOME_RAD - joints)
-    return joints
+def _operate(world: World, protocol: Protocol, setting: Setting, judge: Judge) -> None:
+    """The expert does what the setting asks, shown to `judge` after every step."""
+    named, target, task = expert_task(protocol, setting)
+    expert, joints = Expert(np.random.default_rng(0), task), world.joint_positions
+    while not expert.done and world.time_s < LONGEST_S:
+        judge.observe(truth(world))
+        things = truth(world).things
+        row = expert.plan(
+            tool_slots(ARM, world.joint_positions), things[named].place, things[named].yaw, things[target].place
+        )[0]
+        pose = values_pose(ARM, dict(zip(END_EFFECTOR, row[:6].tolist(), strict=True)))
+        start = joints
+        joints, _ = ARM.chain.step_toward(joints, pose, ARM.bounds, 8)
+        for share in np.linspace(0.2, 1.0, 5):
+            world.command(start + share * (joints - start), row[6])
+            world.step(STEP_S / 5)
+    for _ in range(10):
+        world.step(STEP_S)
+        judge.observe(truth(world))

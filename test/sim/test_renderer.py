@@ -17,8 +17,8 @@ from himoe_ros.sim.xarm7_scene import CAMERAS
 
 @pytest.mark.parametrize("camera", CAMERAS)
 @pytest.mark.parametrize(("width", "height"), [(224, 224), (320, 240)])
-def test_images_have_the_asked_shape_and_show_something(world, camera, width, height):
-    world.reset(0)
+def test_images_have_the_asked_shape_and_show_something(world, layout, camera, width, height):
+    world.reset(layout)
     with CameraRenderer(world.model, width, height) as camera_renderer:
         image = camera_renderer.render(world.data, camera)
     assert image.shape == (height, width, 3)
@@ -27,8 +27,8 @@ def test_images_have_the_asked_shape_and_show_something(world, camera, width, he
 
 
 @pytest.mark.parametrize("camera", ["base", "left_wrist"])
-def test_policy_cameras_see_both_fruits_and_both_plates(world, camera):
-    world.reset(0)
+def test_policy_cameras_see_both_fruits_and_both_plates(world, layout, camera):
+    world.reset(layout)
     with CameraRenderer(world.model, 224, 224) as camera_renderer:
         red, green, blue = camera_renderer.render(world.data, camera).astype(int).transpose(2, 0, 1)
     assert ((red > 110) & (green < 70) & (blue < 70)).sum() > 40, "apple"
@@ -37,8 +37,8 @@ def test_policy_cameras_see_both_fruits_and_both_plates(world, camera):
     assert ((red > 170) & (blue > green + 15)).sum() > 300, "pink plate"
 
 
-def test_images_do_not_share_memory(world):
-    world.reset(0)
+def test_images_do_not_share_memory(world, layout):
+    world.reset(layout)
     with CameraRenderer(world.model, 224, 224) as camera_renderer:
         first = camera_renderer.render(world.data, "base")
         kept = first.copy()

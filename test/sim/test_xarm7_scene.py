@@ -6,7 +6,9 @@ import mujoco
 import numpy as np
 import pytest
 
+from himoe_ros.core.errors import SimulationError
 from himoe_ros.sim.xarm7_scene import JOINTS, build_scene
+from himoe_ros.trials.things import THINGS
 
 # Modified Denavit-Hartenberg parameters of the vendor's manual: a (m), alpha (deg), d (m).
 DH = (
@@ -82,6 +84,7 @@ def test_only_pads_table_and_objects_collide(scene):
         "left_pad",
         "right_pad",
         "table",
+        "shelf",
         "apple",
         "orange",
         "blue_plate",
@@ -90,8 +93,38 @@ def test_only_pads_table_and_objects_collide(scene):
 
 
 def test_shadows_are_a_choice():
-    assert build_scene(shadows=True).light_castshadow.any()
+    assert build_scene([], shadows=True).light_castshadow.any()
 
 
 def test_no_shadows_unless_asked_for(scene):
     assert not scene.light_castshadow.any()
+
+
+def test_things_are_as_large_as_judges_and_layouts_think():
+    model = build_scene(THINGS)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    for name, thing in THINGS.items():
+        body = model.body(name).id
+        geoms = [g for g in range(model.ngeom) if model.geom_bodyid[g] == body and model.geom_contype[g]]
+        corners = np.concatenate([_corners(model, data, g) for g in geoms]) - data.xpos[body]
+        assert np.hypot(*corners[:, :2].T).max() == pytest.approx(thing.radius, rel=0.03), name
+        assert corners[:, 2].max() == pytest.approx(thing.top, abs=1.5e-3), name
+        assert -corners[:, 2].min() == pytest.approx(thing.foot, abs=1.5e-3), name
+
+
+def _corners(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> np.ndarray:
+    """Points that reach as far as a geom does, (N, 3) m."""
+    size, kind = model.geom_size[geom], model.geom_type[geom]
+    if kind == mujoco.mjtGeom.mjGEOM_SPHERE:
+        local = size[0] * np.vstack([np.eye(3), -np.eye(3)])
+    elif kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
+        local = np.array([[x, y, z] for x, y in ((size[0], 0), (0, size[0])) for z in (size[1], -size[1])])
+    else:
+        local = size * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+    return local @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom]
+
+
+def test_a_thing_that_there_is_not_is_named():
+    with pytest.raises(SimulationError, match="the simulation has no melon; it has apple, "):
+        build_scene(["apple", "melon"])

@@ -78,3 +78,9 @@ def test_trials_needed_are_those_at_which_the_test_has_its_power():
 def test_published_percentages_as_counts(percent, trials, counts):
     """65.6 % is no count of 16 trials: it is 21 of 32."""
     assert counts_for(percent, trials) == counts
+
+
+def test_so_many_more_trials_would_separate_them():
+    told = compare([True] * 4, [False] * 4, ("a", "b"), paired=True)
+    assert told.p == pytest.approx(0.125) and "about 2 more of each" in told.sentence
+    assert mcnemar(6, 0) < 0.05 <= mcnemar(5, 0)

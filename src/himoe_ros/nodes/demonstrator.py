@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +27,19 @@ from ..recording.contract import load_contract
 from ..recording.episode import Episode
 from ..resources import config, version
 from ..sim.expert import STEP_S, STEPS, Expert
-from ..sim.fruit_to_plate import FRUIT_RADII_M, INSTRUCTIONS, PLATE_HEIGHT_M, FruitToPlateJudge, Instruction
 from ..sim.renderer import CameraRenderer
 from ..sim.sensor_noise import SensorNoise
 from ..sim.starts import sample_start
 from ..sim.world import World
 from ..sim.xarm7_scene import build_scene
 from ..teleop.tool import tool_slots
+from ..trials.judge import Judge
+from ..trials.layout import draw_layout, things_of
+from ..trials.protocol import Setting, load_protocol
+from ..trials.things import THINGS
+from ..trials.truth import Truth, truth_from_state
 from .conversions import chunk_message, image_message, joint_message, pose_message
+from .expert_task import expert_task
 from .shrinking import ImageShrinker
 
 EPOCH_S = 1_700_000_000  # simulated time begins here
@@ -51,6 +57,7 @@ class Collection:
     """What to record; see `himoe sim record --help`."""
 
     out: str
+    protocol: str
     episodes: int
     workers: int
     seed: int
@@ -105,7 +112,9 @@ class Demonstrator:
         self._shrink = ImageShrinker(wanted.images, self._contract)
         self._dt = 1.0 / self._safety.control_rate_hz
         self._picture_every = round(self._safety.control_rate_hz / wanted.camera_rate_hz)
-        self._world = World(build_scene())
+        self._protocol = load_protocol(wanted.protocol, config("trials"))
+        self._settings = tuple(self._protocol.settings.values())
+        self._world = World(build_scene(things_of(self._protocol)))
         self._renderer = CameraRenderer(self._world.model, wanted.width, wanted.height)
         self._ticks = 0
         self._episode: Episode | None = None
@@ -121,57 +130,62 @@ class Demonstrator:
         for attempt in range(ATTEMPTS):
             shutil.rmtree(partial, ignore_errors=True)
             rng = np.random.default_rng([self._wanted.seed, index, attempt])
-            if self._show(INSTRUCTIONS[index % len(INSTRUCTIONS)], rng, partial):
+            if self._show(self._settings[index % len(self._settings)], rng, partial):
                 partial.rename(place)
                 return attempt
         shutil.rmtree(partial, ignore_errors=True)
         raise SimulationError(f"the expert failed {ATTEMPTS} times at episode {index}; choose another --seed")
 
-    def _show(self, asked: Instruction, rng: np.random.Generator, folder: Path) -> bool:
+    def _show(self, asked: Setting, rng: np.random.Generator, folder: Path) -> bool:
         """One attempt; True where it ended with the thing in its place."""
         self._rng, self._ticks, self._pushed = rng, 0, 0
         self._noise = SensorNoise(self._wanted.height, self._wanted.width)
-        layout = int(rng.integers(1 << 31))
+        seed = int(rng.integers(1 << 31))
+        layout = draw_layout(self._protocol, asked, seed)
         self._world.reset(layout)
-        self._world.place_arm(*sample_start(rng, self._arm, self._world.truth()))
+        tops = [np.array([x, y, THINGS[n].foot + THINGS[n].top]) for n, (x, y, _) in layout.items()]
+        self._world.place_arm(*sample_start(rng, self._arm, tops))
         self._driver = WorldDriver(self._world, self._embodiment, self._dt)
         self._loop = ControlLoop(self._driver, self._embodiment, self._space, self._safety)
         self._loop.arm()
         if rng.random() < self._wanted.switch:  # on the way to another thing, before anybody records
-            others = [i for i in INSTRUCTIONS if i.fruit != asked.fruit]
-            other = others[rng.integers(len(others))]
-            for _ in self._plans(self._expert(other), other, rng.uniform(*PRELUDE_S)):
+            named = expert_task(self._protocol, asked)[0]
+            others = [s for s in self._settings if expert_task(self._protocol, s)[0] != named]
+            for _ in self._plans(others[rng.integers(len(others))], rng.uniform(*PRELUDE_S)):
                 continue
-        judge, expert = FruitToPlateJudge(asked), self._expert(asked)
-        self._begin(asked, folder, layout)
-        for _ in self._plans(expert, asked, LIMIT_S):
-            verdict = judge.observe(self._world.truth())
-            if expert.done and verdict.place:
+        judge = Judge(self._protocol, asked)
+        self._begin(asked, folder, f"{self._protocol.name}, layout {seed}")
+        plans = self._plans(asked, LIMIT_S + AFTER_S)
+        for done in plans:
+            if judge.observe(self._truth()).success and done:
                 break
-        for _ in self._plans(expert, asked, AFTER_S):
-            judge.observe(self._world.truth())
-        good = judge.verdict.place and not judge.verdict.wrong_fruit
+        for _ in islice(plans, round(AFTER_S / STEP_S)):
+            judge.observe(self._truth())
+        verdict = judge.verdict
+        good = verdict.success and not verdict.wrong_object and not verdict.wrong_target
         self._episode.close({"complete": "yes", "outcome": "success" if good else "failure"})
         self._episode = None
         return good
 
-    def _expert(self, asked: Instruction) -> Expert:
-        return Expert(self._rng, FRUIT_RADII_M[asked.fruit], PLATE_HEIGHT_M)
+    def _truth(self) -> Truth:
+        world = self._world
+        return truth_from_state(self._now(), self._arm, world.state_names(), world.state(), world.state_velocity())
 
-    def _plans(self, expert: Expert, asked: Instruction, seconds: float) -> Iterator[None]:
-        """One plan of the expert after another, each followed for STEP_S."""
+    def _plans(self, asked: Setting, seconds: float) -> Iterator[bool]:
+        """One plan of the expert after another, each followed for STEP_S; whether it has finished."""
+        named, target, task = expert_task(self._protocol, asked)
+        expert = Expert(self._rng, task)
         for _ in range(round(seconds / STEP_S)):
-            places, now = self._world.truth().positions, self._now()
-            rows = expert.plan(
-                tool_slots(self._arm, self._world.joint_positions), places[asked.fruit], places[asked.plate]
-            )
+            things, now = self._truth().things, self._now()
+            tool = tool_slots(self._arm, self._world.joint_positions)
+            rows = expert.plan(tool, things[named].place, things[named].yaw, things[target].place)
             chunk = ActionChunk(now, self._space.names, rows, STEP_S * np.arange(1, STEPS + 1))
             self._loop.accept(chunk, now, now)
             self._put("action_chunk", chunk_message(chunk))
             self._push()
             for _ in range(round(STEP_S / self._dt)):
                 self._tick()
-            yield
+            yield expert.done
 
     def _push(self) -> None:
         """Now and then something holds the arm away from where it is sent, for a few plans."""
@@ -183,7 +197,7 @@ class Demonstrator:
         else:
             self._driver.push = np.zeros(len(self._arm.joints))
 
-    def _begin(self, asked: Instruction, folder: Path, layout: int) -> None:
+    def _begin(self, asked: Setting, folder: Path, simulation: str) -> None:
         """From now on messages go into a bag."""
         self._shrink.begin()
         topics = {
@@ -194,16 +208,16 @@ class Demonstrator:
             "embodiment": self._embodiment.name,
             "config": fingerprint(self._embodiment),
             "operator": "scripted expert",
-            "task": asked.sentence,
-            "instruction": asked.sentence,
+            "task": asked.instruction,
+            "instruction": asked.instruction,
             "version": version(),
             "ros_distro": os.environ.get("ROS_DISTRO", "kilted"),
-            "simulation": f"fruit_to_plate, layout {layout}",
+            "simulation": simulation,
         }
         self._episode = Episode(folder, about, topics, about["ros_distro"])
         self._sent: Counter[str] = Counter()
         self._started = self._ticks
-        self._put("instruction", String(data=asked.sentence))
+        self._put("instruction", String(data=asked.instruction))
 
     def _tick(self) -> None:
         """One command, and the physics until the next."""

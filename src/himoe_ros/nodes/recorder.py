@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ class Recorder(ManagedNode):
         self._wanted = self.parameter("episodes", 0)
         self._images = self.parameter("images", "")
         self._keys = self.parameter("keys", False)
+        self.parameter("about", "{}")  # JSON, text -> text: what else is told of the episode that is saved next
         self._calibration = self.parameter("calibration", "")
         self._line = self.create_publisher(DiagnosticStatus, "recorder/status", LATCHED)
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -146,7 +148,8 @@ class Recorder(ManagedNode):
         if self._recorder is None or not self._writer.running:
             raise ConfigError("the recorder is not active; configure and activate it first")
         order, outcome = ORDERS[name]
-        return self._recorder.order(order, {**outcome, **self._shrink.remarks()})
+        about = json.loads(self.get_parameter("about").value) if order == "save" else {}
+        return self._recorder.order(order, {**outcome, **about, **self._shrink.remarks()})
 
     def _topics(self) -> dict[str, Topic]:
         """Asked as an episode begins."""
@@ -190,6 +193,10 @@ class Recorder(ManagedNode):
 
     def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         for parameter in parameters:
+            if parameter.name == "about":
+                if reason := _not_told(parameter.value):
+                    return SetParametersResult(successful=False, reason=reason)
+                continue
             if parameter.name != "task":
                 reason = f"parameter '{parameter.name}' is read when the node starts; restart it to change"
                 return SetParametersResult(successful=False, reason=reason)
@@ -199,6 +206,16 @@ class Recorder(ManagedNode):
             if self._recorder is not None:
                 self._recorder.task = self._task
         return SetParametersResult(successful=True)
+
+
+def _not_told(about: str) -> str:
+    """Why something cannot be told about an episode, in words, or ""."""
+    try:
+        told = json.loads(about)
+    except ValueError:
+        told = None
+    fits = isinstance(told, dict) and all(isinstance(value, str) for value in told.values())
+    return "" if fits else f"parameter 'about' must be JSON, text -> text, got {about[:80]!r}"
 
 
 def _text_of(path: str) -> str:

@@ -12,6 +12,8 @@ from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError
 from ..core.messages import seconds
 from ..resources import config
+from ..trials.layout import things_of
+from ..trials.protocol import load_protocol
 from .conversions import image_message
 from .managed import COMMAND, SENSOR, ManagedNode, run
 
@@ -30,6 +32,7 @@ class SimCameras(ManagedNode):
         self._width, self._height = self.parameter("width", 224), self.parameter("height", 224)
         self._rate = self.parameter("rate_hz", 10.0)
         self._shadows = self.parameter("shadows", False)
+        self._name = self.parameter("protocol", "xarm7/fruit_to_plate")  # decides what lies there
 
     def setup(self) -> None:
         if self._width <= 0 or self._height <= 0 or self._rate <= 0:
@@ -41,7 +44,7 @@ class SimCameras(ManagedNode):
         from ..sim.xarm7_scene import build_scene  # noqa: PLC0415
 
         cameras = load_embodiment(self._embodiment_name, config("embodiments")).cameras
-        model = build_scene(shadows=self._shadows)
+        model = build_scene(things_of(load_protocol(self._name, config("trials"))), shadows=self._shadows)
         self._world = World(model)
         self._renderer = CameraRenderer(model, self._width, self._height)
         self._images = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in cameras}

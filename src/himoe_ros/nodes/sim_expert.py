@@ -9,7 +9,10 @@ from std_msgs.msg import String
 from ..core.errors import ObservationError
 from ..core.messages import seconds
 from ..core.observation import ActionChunk
+from ..resources import config
 from ..teleop.tool import tool_chunk, tool_slots
+from ..trials.protocol import load_protocol
+from ..trials.truth import truth_from_state
 from .managed import COMMAND, LATCHED, run
 from .teleop import Teleop
 
@@ -20,6 +23,7 @@ class SimExpert(Teleop):
     def __init__(self) -> None:
         super().__init__("sim_expert", rate_hz=10.0)
         self._rng = np.random.default_rng(self.parameter("seed", 0))
+        self._name = self.parameter("protocol", "xarm7/fruit_to_plate")
         self._instruction = ""
         self._world: JointState | None = None
         self._expert = None
@@ -28,11 +32,11 @@ class SimExpert(Teleop):
         super().setup()
         # MuJoCo loads its drawing library when imported, and the simulator's room does.
         from ..sim.expert import STEP_S, Expert  # noqa: PLC0415
-        from ..sim.fruit_to_plate import FRUIT_RADII_M, INSTRUCTIONS, PLATE_HEIGHT_M, truth_from_state  # noqa: PLC0415
+        from .expert_task import expert_task  # noqa: PLC0415
 
-        self._asked = {asked.sentence: asked for asked in INSTRUCTIONS}
-        self._truth, self._plan_step = truth_from_state, STEP_S
-        self._make = lambda asked: Expert(self._rng, FRUIT_RADII_M[asked.fruit], PLATE_HEIGHT_M)
+        protocol = load_protocol(self._name, config("trials"))
+        self._asked = {s.instruction: expert_task(protocol, s) for s in protocol.settings.values()}
+        self._plan_step, self._make = STEP_S, Expert
         self.create_subscription(JointState, "sim/state", self._on_world, COMMAND)
         self.create_subscription(String, "instruction", self._on_instruction, LATCHED)
 
@@ -46,13 +50,15 @@ class SimExpert(Teleop):
     def plan(self, now: float) -> ActionChunk | None:
         if problem := self.trouble():
             raise ObservationError(problem)
-        asked, arm, message = self._asked[self._instruction], self.embodiment.arms[0], self._world
+        (named, target, task), arm, message = self._asked[self._instruction], self.embodiment.arms[0], self._world
         if self._expert is None:
-            self._expert = self._make(asked)
-        truth = self._truth(seconds(message.header.stamp), arm, message.name, message.position, message.velocity)
+            self._expert = self._make(self._rng, task)
+        stamp = seconds(message.header.stamp)
+        things = truth_from_state(stamp, arm, message.name, message.position, message.velocity).things
         state = self.state()
         joints = np.array([state.joints[joint] for joint in arm.joints])
-        rows = self._expert.plan(tool_slots(arm, joints), truth.positions[asked.fruit], truth.positions[asked.plate])
+        thing, place = things[named], things[target].place
+        rows = self._expert.plan(tool_slots(arm, joints), thing.place, thing.yaw, place)
         times = self._plan_step * np.arange(1, len(rows) + 1)
         return tool_chunk(self.embodiment, self.space, joints, rows, times, now)
 

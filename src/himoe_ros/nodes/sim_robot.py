@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
 from ..core.embodiment import load_embodiment
-from ..core.errors import HimoeError, SimulationError
+from ..core.errors import ConfigError, SimulationError
 from ..resources import config
 from ..sim.world import World
 from ..sim.xarm7_scene import build_scene
@@ -23,6 +23,8 @@ from ..sim.xarm_faults import inject
 from ..sim.xarm_log import Received
 from ..sim.xarm_protocol import CONTROL_PORT
 from ..sim.xarm_server import XArmServer
+from ..trials.layout import Layout, draw_layout, things_of
+from ..trials.protocol import load_protocol
 from .conversions import joint_message
 from .managed import RECORD, ManagedNode, run
 
@@ -41,6 +43,8 @@ class SimRobot(ManagedNode):
         self._server: XArmServer | None = None
         self._late: deque[float] = deque(maxlen=1000)
         self._address = self.parameter("address", "127.0.0.2")
+        self._name = self.parameter("protocol", "xarm7/fruit_to_plate")  # decides what lies there
+        self.parameter("setting", "")  # of the protocol; its first one without it
         self.parameter("seed", 0)
         self._state = self.create_publisher(JointState, "sim/state", RECORD)
         self._commands = self.create_publisher(JointState, "sim/commands", RECORD)
@@ -52,8 +56,9 @@ class SimRobot(ManagedNode):
 
     def setup(self) -> None:
         self._arm = load_embodiment("xarm7", config("embodiments")).arms[0]
-        self._world = World(build_scene())
-        self._world.reset(self._seed())
+        self._protocol = load_protocol(self._name, config("trials"))
+        self._world = World(build_scene(things_of(self._protocol)))
+        self._world.reset(self._layout())
         self._box = XArmBox(self._world, time.monotonic(), on_received=self._publish_request)
         host, _, port = self._address.partition(":")
         self._server = XArmServer(self._box, host, control_port=int(port or CONTROL_PORT))
@@ -124,16 +129,20 @@ class SimRobot(ManagedNode):
         return SetParametersResult(successful=True)
 
     def _reset(self) -> str:
+        layout = self._layout()
         with self._lock:
-            layout = self._world.place_objects(self._seed())
+            self._world.lay_out(layout)
         places = ", ".join(f"{name} ({x:.3f}, {y:.3f})" for name, (x, y, _) in layout.items())
-        return f"seed {self._seed()}: {places} m"
+        return f"seed {self.get_parameter('seed').value}: {places} m"
 
-    def _seed(self) -> int:
-        seed = self.get_parameter("seed").value
+    def _layout(self) -> Layout:
+        seed, name = self.get_parameter("seed").value, self.get_parameter("setting").value
+        settings = self._protocol.settings
         if seed < 0:
-            raise HimoeError(f"parameter 'seed' must be >= 0, got {seed}")
-        return seed
+            raise ConfigError(f"parameter 'seed' must be >= 0, got {seed}")
+        if name and name not in settings:
+            raise ConfigError(f"parameter 'setting' must be one of {', '.join(settings)}, got '{name}'")
+        return draw_layout(self._protocol, settings[name or next(iter(settings))], seed)
 
 
 def main() -> None:

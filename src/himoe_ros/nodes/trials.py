@@ -1,231 +1,266 @@
-"""The trials node, in its first form: resets the scene, gives instructions, judges, films, tells."""
+"""The trials node: runs a session of a protocol, trial by trial, and loses nothing of it."""
 
 from __future__ import annotations
 
-import functools
+import json
 import sys
-import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Float32MultiArray, String
-from std_srvs.srv import Trigger
+from std_msgs.msg import String
 
 from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError, HimoeError
-from ..core.messages import seconds
-from ..core.unified import named_positions
-from ..resources import config
-from ..sim.fruit_to_plate import INSTRUCTIONS, FruitToPlateJudge, truth_from_state
-from ..trials.results import TrialResult, save, table
-from ..trials.video import VideoWriter, compose
-from .conversions import image_array
-from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
+from ..resources import config, is_preset, version
+from ..trials.gather import SESSION, TRIAL
+from ..trials.judge import Judge, Verdict
+from ..trials.layout import draw_layout
+from ..trials.protocol import Setting, load_protocol
+from ..trials.schedule import Planned
+from ..trials.session import Header, Session, TrialResult
+from ..trials.summary import summary
+from ..trials.video import VideoWriter
+from .managed import LATCHED, ManagedNode, run
+from .operator import Left, Operator
+from .orders import Orders
+from .trial_view import VIDEO_FPS, TrialView, Watched
 
-HOME_WITHIN_S = 20.0
-ARM_WITHIN_S = 10.0
-HOME_TOLERANCE_RAD = 0.02
-VIDEO_FPS = 10
+HOME_WITHIN_S, RESET_WITHIN_S, AGAIN_S = 20.0, 5.0, 0.2
+HOME_TOLERANCE_RAD, RESET_TOLERANCE_M, RESET_SPEED_M_S = 0.02, 0.01, 0.02
+MOST_VOIDS = 5  # of one trial, before somebody has to look
+JPEG = (cv2.IMWRITE_JPEG_QUALITY, 85)
+
+
+class Void(HimoeError):
+    """A trial that does not count; the message says why."""
 
 
 class Trials(ManagedNode):
-    """One thread runs the session from top to bottom; the executor's thread keeps what it waits for fresh."""
+    """One thread runs the session from top to bottom; the executor's thread keeps what it looks at fresh."""
 
     def __init__(self) -> None:
         super().__init__("trials")
-        self._lock = threading.Lock()
         self._worker = self.worker("trials")
-        self._embodiment = load_embodiment(
-            self.require("embodiment", "the name of a file in config/embodiments"), config("embodiments")
-        )
-        self._count = self.parameter("trials", 4)
-        self._limit = self.parameter("time_limit_s", 20.0)
-        self._seed = self.parameter("seed", 0)
+        self._session: Session | None = None
+        self._protocol = load_protocol(self.require("protocol", "a file in config/trials"), config("trials"))
+        self._embodiment = load_embodiment(self._protocol.embodiment, config("embodiments"))
+        policies = self.require("policies", "the policies' names, commas between")
+        self._simulated = self.parameter("simulated", True)
+        self._limit = self.parameter("time_limit_s", 0.0) or self._protocol.time_limit
         self._patience = self.parameter("ready_within_s", 60.0)
-        self._out = Path(self.parameter("out", "himoe_results"))
-        self._policy = ""
-        self._told: dict[str, str] = {}
-        self._images: dict[str, np.ndarray] = {}
-        self._joints: dict[str, float] | None = None
-        self._unified_at: float | None = None
-        self._mode, self._reason = "", ""
-        self._judge: FruitToPlateJudge | None = None
-        self._video: VideoWriter | None = None
-        self._caption = ("", "")
+        self._bags = self.parameter("bags", True)
+        self._out = Path(self.require("out", "the folder of the session"))
+        self._header = Header(
+            protocol=self._protocol.name,
+            trials=self.parameter("trials", 0) or self._protocol.trials_per_setting,
+            policies=policies.split(","),
+            seed=self.parameter("seed", 0),
+            simulated=self._simulated,
+            about={"version": version(), "time_limit_s": f"{self._limit:g}"},
+            untrained=[policy for policy in policies.split(",") if is_preset(policy)],
+        )
+        self._operator = Operator(self, self._leave)
+        self._left = False
 
     def setup(self) -> None:
-        if self._count < 1 or self._limit <= 0:
-            raise ConfigError(f"trials must be >= 1 and time_limit_s > 0, got {self._count} and {self._limit}")
-        self._out.mkdir(parents=True, exist_ok=True)
+        if self._header.trials < 1 or self._header.seed < 0 or self._limit <= 0:
+            raise ConfigError("trials must be >= 1, seed >= 0 and time_limit_s > 0")
+        if self._simulated:  # whatever cannot be judged or laid out is told before anything moves
+            for setting in self._protocol.settings.values():
+                Judge(self._protocol, setting)
+                draw_layout(self._protocol, setting, 0)
+        self._session = Session(self._out, self._protocol, self._header)
+        self._view = TrialView(self, self._embodiment, self._simulated)
+        self._orders = Orders(self, self._view, self._alive, self._simulated, self._bags)
         self._instruction = self.create_publisher(String, "instruction", LATCHED)
-        for camera in self._embodiment.cameras:
-            self.create_subscription(Image, camera.topic, functools.partial(self._on_image, camera.name), SENSOR)
-        self.create_subscription(JointState, "joint_states", self._on_joints, RECORD)
-        self.create_subscription(JointState, "sim/state", self._on_state, RECORD)
-        self.create_subscription(Float32MultiArray, "unified_state", self._on_unified, COMMAND)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        names = ("controller/arm", "controller/disarm", "controller/home", "sim/reset")
-        self._triggers = {name: self.create_client(Trigger, name) for name in names}
-        self._sim_parameters = self.create_client(SetParameters, "sim_robot/set_parameters")
+        self._policy = self.create_publisher(String, "trials/policy", LATCHED)  # label of the one that drives
 
     def begin(self) -> None:
-        self._worker.start(self._session)
+        self._worker.start(self._run)
+        self._operator.start()
 
     def end(self) -> None:
+        self._operator.stop()
         self._worker.stop()
 
-    def _session(self) -> None:
-        results: list[TrialResult] = []
-        self._video = VideoWriter(self._out / "trials.mp4", VIDEO_FPS)
-        code = 0
+    def teardown(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _leave(self) -> None:
+        self._left = True
+
+    def _alive(self) -> None:
+        if self._left or not self._worker.running:
+            raise Left("the session was left; resume goes on with it")
+
+    def _run(self) -> None:
+        code, session = 0, self._session
         try:
-            self._wait_until_ready()
-            print(f"policy: {self._policy}", flush=True)
-            for index in range(self._count):
-                results.append(self._trial(index))
-            self._call("controller/home")
+            self._orders.wait_for_services(self._patience)
+            self._orders.wait(lambda: not self._view.lost(), self._patience, self._view.lost)
+            self._trials(session)
+            self._orders.call("controller/home")
         except HimoeError as error:
             print(f"\nerror: {error}", file=sys.stderr, flush=True)
             code = 2
-        with self._lock:
-            self._video.close()
-            self._video = None
-        if results:
-            save(results, self._policy, self._out / "results.json")
-            print("\n" + table(results, self._policy))
-            print(f"written: {self._out / 'results.json'}, {self._out / 'trials.mp4'}", flush=True)
+        if session.results:
+            print("\n" + summary(self._protocol, self._header, session.results), flush=True)
+            print(f"written: {self._out}; the report: himoe trials report {self._out}", flush=True)
         self.exit_code = code
 
-    def _trial(self, index: int) -> TrialResult:
-        asked = INSTRUCTIONS[index % len(INSTRUCTIONS)]
-        seed = self._seed + index
+    def _trials(self, session: Session) -> None:
+        begin, before = time.monotonic(), len(session.results)
+        while (following := session.next()) is not None:
+            planned, attempt = following
+            if attempt >= MOST_VOIDS:
+                raise HimoeError(f"trial {planned.index + 1} was void {attempt} times; look at it, then resume")
+            session.begin(planned, attempt)
+            try:
+                result = self._trial(planned, attempt)
+            except Void as void:
+                session.void(planned, attempt, str(void))
+                print(f"\rtrial {planned.index + 1}: void, {void}", flush=True)
+                continue
+            session.finish(result)
+            done, of = len(session.results), len(session.planned)
+            left = (time.monotonic() - begin) / (done - before) * (of - done)
+            mark = "success" if result.success else "failure"
+            line = f"trial {done}/{of}  {planned.label}  {result.instruction}  {result.seconds:.1f} s  {mark}"
+            print(f"\r\x1b[K{line}, {result.ended}; {left / 60:.0f} min left", flush=True)
+            if "pause" in self._operator.orders():
+                self._operator.ask("paused", ["next"], self._alive)
+
+    def _trial(self, planned: Planned, attempt: int) -> TrialResult:
+        setting = self._protocol.settings[planned.setting]
+        name = f"trial_{planned.index + 1:03d}_{planned.label}" + (f"_{attempt}" if attempt else "")
+        files = {"video": f"{name}.mp4", "start_frame": f"{name}_start.jpg", "last_frame": f"{name}_end.jpg"}
         self._say("")
-        self._call("controller/home")
-        self._wait(self._at_home, HOME_WITHIN_S, "the robot did not reach its home posture")
-        self._set_seed(seed)
-        self._call("sim/reset")
-        self._arm()
-        judge = FruitToPlateJudge(asked)
-        begin = time.monotonic()
-        self._judge = judge
-        self._say(asked.sentence)
-        ended = ""
-        while not ended:
-            self._alive()
-            elapsed = time.monotonic() - begin
-            verdict = judge.verdict
-            stages = {"pick": verdict.pick, "place": verdict.place}
-            state = "  ".join(f"{stage} {'yes' if reached else '-'}" for stage, reached in stages.items())
-            self._caption = (asked.sentence, f"trial {index + 1}/{self._count}   {elapsed:4.1f} s   {state}")
-            line = f"trial {index + 1}/{self._count}  {asked.sentence}  {elapsed:5.1f} s  {state}  {self._mode:<9}"
-            if sys.stdout.isatty():
-                print(f"\r{line}", end="", flush=True)
-            if verdict.place:
-                ended = "success"
-            elif self._mode == "faulted":
-                ended = "fault"
-            elif elapsed >= self._limit:
-                ended = "timeout"
-            time.sleep(0.1)
-        self._judge = None
-        print(f"\r{line}" if sys.stdout.isatty() else line, flush=True)
-        remarks = {
-            "wrong fruit": verdict.wrong_fruit,
-            "wrong plate": verdict.wrong_plate,
-            self._reason: ended == "fault",
-        }
-        note = ", ".join(text for text, true in remarks.items() if true)
-        return TrialResult(index, asked.sentence, seed, stages, ended, elapsed, note)
+        self._prepare(planned, setting)
+        judge = Judge(self._protocol, setting) if self._simulated else None
+        if self._bags:
+            files["bag"] = self._orders.start_bag(self._out, setting.instruction)
+        self._say(setting.instruction)
+        self._orders.arm(self._patience)
+        title = f"{planned.index + 1}  {planned.label}  {setting.instruction}"
+        watched = Watched(judge, VideoWriter(self._out / files["video"], VIDEO_FPS), time.monotonic(), title)
+        self._save_picture(files["start_frame"])
+        self._view.watch(watched)
+        began = time.time()
+        try:
+            ended, reason = self._watch(watched)
+            seconds = time.monotonic() - watched.began
+            self._save_picture(files["last_frame"])
+            verdict = judge.verdict if judge else self._asked(ended)
+        except Void:
+            self._orders.end_bag("discard", {})
+            raise
+        finally:
+            self._view.watch(None)
+            watched.video.close()
+            self._say("")
+        result = TrialResult(
+            planned.index,
+            attempt,
+            planned.setting,
+            planned.repetition,
+            planned.label,
+            planned.scene,
+            setting.instruction,
+            dict(verdict.stages),
+            "simulator" if judge else "operator",
+            ended,
+            reason,
+            round(seconds, 2),
+            round(began, 3),
+            verdict.wrong_object,
+            verdict.wrong_target,
+            self._operator.note,
+            watched.holds,
+            round(watched.held_s, 2),
+            [round(1e3 * float(f(watched.latencies)), 1) for f in (np.median, np.max) if watched.latencies],
+            files,
+            [list(event) for event in watched.events],
+        )
+        self._operator.note = ""
+        about = {SESSION: json.dumps(asdict(self._header)), TRIAL: json.dumps(asdict(result))}
+        self._orders.end_bag("save" if result.success else "save_failure", about)
+        return result
 
-    def _wait_until_ready(self) -> None:
-        """Everything a trial needs is there, or an error that says what is missing."""
-        for name, client in self._triggers.items():
-            self._wait(client.service_is_ready, self._patience, f"service {name} did not appear")
-        self._wait(lambda: self._joints is not None, self._patience, "nothing came on joint_states")
-        for camera in self._embodiment.cameras:
-            self._wait(lambda c=camera: c.name in self._images, self._patience, f"no image came on {camera.topic}")
-        self._wait(lambda: self._unified_at is not None, self._patience, "the policy built no observation")
-        self._wait(lambda: self._policy, self._patience, "the policy's diagnostics did not tell which weights it has")
-
-    def _wait(self, condition, within: float, failure: str) -> None:
-        deadline = time.monotonic() + within
-        while not condition():
+    def _prepare(self, planned: Planned, setting: Setting) -> None:
+        """The arm at home, everything where this scene wants it, and that policy at the arm's disposal."""
+        self._policy.publish(String(data=planned.label))
+        self._orders.call("controller/home", self._patience)
+        home = {j: v for arm in self._embodiment.arms for j, v in zip(arm.joints, arm.bounds.rest, strict=True)}
+        self._orders.wait(
+            lambda: self._view.at(home, HOME_TOLERANCE_RAD), HOME_WITHIN_S, lambda: "the robot is not at home"
+        )
+        if not self._simulated:
+            told = f"{self._protocol.recipe} Then: {setting.instruction}"
+            if self._operator.ask(f"reset: {told}", ["next", "void"], self._alive) == "void":
+                raise Void(self._operator.reason or "not reset")
+            return
+        self._orders.reset(planned.setting, planned.scene)
+        layout = draw_layout(self._protocol, setting, planned.scene)
+        deadline = time.monotonic() + RESET_WITHIN_S
+        while not self._laid_out(layout):
             self._alive()
             if time.monotonic() > deadline:
-                told = "; ".join(f"{node}: {text}" for node, text in self._told.items())
-                raise HimoeError(f"{failure} within {within:.0f} s. {told or 'No node reports a problem'}")
+                raise Void(f"the scene was not as drawn {RESET_WITHIN_S:g} s after its reset")
             time.sleep(0.05)
 
-    def _alive(self) -> None:
-        if not self._worker.running:
-            raise HimoeError("trials were interrupted")
+    def _laid_out(self, layout: dict[str, tuple[float, float, float]]) -> bool:
+        truth = self._view.truth
+        return truth is not None and all(
+            np.hypot(*(truth.things[n].place[:2] - (x, y))) < RESET_TOLERANCE_M
+            and truth.things[n].speed < RESET_SPEED_M_S
+            for n, (x, y, _) in layout.items()
+        )
 
-    def _call(self, name: str) -> None:
-        future = self._triggers[name].call_async(Trigger.Request())
-        self._wait(future.done, 10.0, f"service {name} did not answer")
-        answer = future.result()
-        if not answer.success:
-            raise HimoeError(f"{name}: {answer.message}")
-
-    def _arm(self) -> None:
-        """Arm as soon as the controller lets us: after a reset the policy may need a moment for a fresh image."""
-        deadline = time.monotonic() + ARM_WITHIN_S
+    def _watch(self, watched: Watched) -> tuple[str, str]:
+        """Until the trial ends; returns why, and the reason in words where it was not asked for."""
         while True:
-            try:
-                return self._call("controller/arm")
-            except HimoeError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.2)
+            self._alive()
+            orders, mode, reason = self._operator.orders(), self._view.mode, self._view.reason
+            if "void" in orders:
+                raise Void(self._operator.reason or "declared void by the operator")
+            if lost := self._view.lost():
+                raise Void(lost)
+            if watched.judge is not None and watched.judge.verdict.success:
+                return "success", ""
+            if {"success", "failure"} & set(orders):
+                return "operator", ""
+            if mode == "faulted":
+                return "fault", reason
+            if mode in ("disarmed", "stopping"):
+                return ("operator" if "operator" in reason else "guard"), reason
+            if time.monotonic() - watched.began >= self._limit:
+                return "timeout", ""
+            time.sleep(0.05)
 
-    def _set_seed(self, seed: int) -> None:
-        request = SetParameters.Request(parameters=[Parameter("seed", value=seed).to_parameter_msg()])
-        self._wait(self._sim_parameters.call_async(request).done, 10.0, "the simulator did not take the seed")
+    def _asked(self, ended: str) -> Verdict:
+        """The operator's verdict, stage by stage; a stage is reached only after the ones before."""
+        self._orders.call("controller/disarm")
+        stages: dict[str, bool] = {}
+        for stage, meaning in self._protocol.stages.items():
+            question = f"{ended}. {stage}: {meaning}?"
+            answer = "failure"
+            if all(stages.values()):
+                answer = self._operator.ask(question, ["success", "failure", "void"], self._alive)
+            if answer == "void":
+                raise Void(self._operator.reason or "declared void by the operator")
+            stages[stage] = answer == "success"
+        return Verdict(stages)
 
     def _say(self, instruction: str) -> None:
         self._instruction.publish(String(data=instruction))
 
-    def _at_home(self) -> bool:
-        home = {j: v for arm in self._embodiment.arms for j, v in zip(arm.joints, arm.bounds.rest, strict=True)}
-        return all(abs(self._joints[j] - v) < HOME_TOLERANCE_RAD for j, v in home.items())
-
-    def _on_image(self, camera: str, message: Image) -> None:
-        self._images[camera] = image_array(message)
-        if camera != self._embodiment.cameras[0].name or len(self._images) < len(self._embodiment.cameras):
-            return
-        with self._lock:
-            if self._video is not None and self._judge is not None:
-                views = [self._images[c.name] for c in self._embodiment.cameras]
-                self._video.add(compose(views, *self._caption), seconds(message.header.stamp))
-
-    def _on_joints(self, message: JointState) -> None:
-        self._joints = named_positions(message.name, message.position, self._embodiment.joint_names)
-
-    def _on_state(self, message: JointState) -> None:
-        judge = self._judge
-        if judge is not None:
-            arm = self._embodiment.arms[0]
-            judge.observe(
-                truth_from_state(seconds(message.header.stamp), arm, message.name, message.position, message.velocity)
-            )
-
-    def _on_unified(self, _: Float32MultiArray) -> None:
-        self._unified_at = time.monotonic()
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            values = {v.key: v.value for v in status.values}
-            self._mode, self._reason = values.get("mode", self._mode), values.get("reason", self._reason)
-            self._policy = values.get("policy", self._policy)
-            if status.level == DiagnosticStatus.OK:
-                self._told.pop(status.name, None)
-            else:
-                self._told[status.name] = status.message
+    def _save_picture(self, name: str) -> None:
+        cv2.imwrite(str(self._out / name), self._view.picture()[..., ::-1], JPEG)
 
 
 def main() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from ..core.embodiment import Embodiment
 from ..core.errors import ObservationError, RecordingError
 from ..core.observation import Floats, Image
+from ..page import escaped, page, picture
 from ..video import VideoFile
 from .check import Remark, Verdict, check, topic_of, worst
 from .contract import IMAGE, Contract
@@ -26,7 +25,6 @@ VIDEO_PX = 240  # height of each camera in the video
 PREVIEW = {"preset": "veryfast", "crf": "26"}
 WIDTH, ROW, PLOT = 960, 18, 150  # px of the drawings
 COLOURS = ("#3b6fb6", "#c8553d", "#5b8c5a", "#8e6c8a", "#c99a2e", "#4a9aa5", "#7a7a7a", "#b0578d")
-STYLE = Path(__file__).with_name("view.css")
 
 
 @dataclass
@@ -65,20 +63,17 @@ def view(infos: Sequence[BagInfo], contract: Contract, embodiment: Embodiment, o
         verdict = worst(remarks).value
         about = info.about
         rows.append(
-            f'<tr><td><a href="#{_text(video.name)}">{_text(info.folder.name)}</a></td>'
-            f'<td class="{verdict}">{verdict}</td><td>{_text(about.get("task", ""))}</td>'
-            f'<td class="n">{info.duration:.1f} s</td><td class="n">{_text(about.get("lost", "?"))}</td>'
-            f"<td>{_text(about.get('outcome', ''))}</td></tr>"
+            f'<tr><td><a href="#{escaped(video.name)}">{escaped(info.folder.name)}</a></td>'
+            f'<td class="{verdict}">{verdict}</td><td>{escaped(about.get("task", ""))}</td>'
+            f'<td class="n">{info.duration:.1f} s</td><td class="n">{escaped(about.get("lost", "?"))}</td>'
+            f"<td>{escaped(about.get('outcome', ''))}</td></tr>"
         )
     head = '<tr><th>episode<th>check<th>task<th class="n">length<th class="n">lost<th>outcome</tr>'
     total = sum(info.duration for info in infos)
     title = f"{len(infos)} episode{'s' * (len(infos) != 1)}, {total / 60:.1f} min"
-    page = out / "index.html"
-    page.write_text(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE.read_text()}</style>"
-        f"<h1>{title}</h1><table>{head}{''.join(rows)}</table>{''.join(sections)}</html>\n"
-    )
-    return page
+    index = out / "index.html"
+    index.write_text(page(title, f"<table>{head}{''.join(rows)}</table>{''.join(sections)}"))
+    return index
 
 
 def _gather(info: BagInfo, contract: Contract, embodiment: Embodiment, video: Path) -> _Gathered:
@@ -122,15 +117,15 @@ def _section(
     gathered: _Gathered,
     file: str,
 ) -> str:
-    name, verdict = _text(info.folder.name), worst(remarks)
-    about = "".join(f"<tr><th>{_text(k)}</th><td>{_text(v)}</td></tr>" for k, v in info.about.items())
-    told = "".join(f'<li class="{r.verdict.value}">{_text(r.text)}</li>' for r in remarks)
+    name, verdict = escaped(info.folder.name), worst(remarks)
+    about = "".join(f"<tr><th>{escaped(k)}</th><td>{escaped(v)}</td></tr>" for k, v in info.about.items())
+    told = "".join(f'<li class="{r.verdict.value}">{escaped(r.text)}</li>' for r in remarks)
     strips = "".join(_strip(topic, images) for topic, images in gathered.thumbnails.items())
-    video = f'<video controls muted preload=metadata src="{_text(file)}"></video>' if gathered.thumbnails else ""
+    video = f'<video controls muted preload=metadata src="{escaped(file)}"></video>' if gathered.thumbnails else ""
     good = "<p class=pass>nothing to remark</p>" if verdict is Verdict.PASS else f"<ul>{told}</ul>"
     return (
-        f'<h2 id="{_text(file)}">{name} <span class="{verdict.value}">{verdict.value}</span></h2>'
-        f"<p class=quiet>{_text(info.about.get('task', ''))}, {info.duration:.1f} s</p>{good}"
+        f'<h2 id="{escaped(file)}">{name} <span class="{verdict.value}">{verdict.value}</span></h2>'
+        f"<p class=quiet>{escaped(info.about.get('task', ''))}, {info.duration:.1f} s</p>{good}"
         f"{_timeline(info, contract, gathered.times)}{_joints(info, embodiment, gathered.joints)}{strips}{video}"
         f"<details><summary class=quiet>what the bag says about itself</summary><table>{about}</table></details>"
     )
@@ -143,7 +138,7 @@ def _timeline(info: BagInfo, contract: Contract, times: Mapping[str, Sequence[fl
         topic, y = topic_of(info, stream), ROW * i
         came = np.array(times.get(topic, []))
         rate = f"{len(came) / span:.1f} of {stream.rate_hz:g} Hz" if stream.rate_hz else f"{len(came)}"
-        rows.append(f'<text x="0" y="{y + 12}">{_text(stream.topic)}</text>')
+        rows.append(f'<text x="0" y="{y + 12}">{escaped(stream.topic)}</text>')
         rows.append(f'<text x="{WIDTH}" y="{y + 12}" text-anchor="end">{rate}</text>')
         wide = WIDTH - left - 100
         if stream.rate_hz:
@@ -180,26 +175,19 @@ def _joints(info: BagInfo, embodiment: Embodiment, rows: Sequence[tuple[float, F
         y = PLOT - 10 - (PLOT - 20) * (column - low) / max(high - low, 0.02)
         points = " ".join(f"{x:.1f},{v:.1f}" for x, v in zip(times, y, strict=True))
         colour = COLOURS[j % len(COLOURS)]
-        title = f"<title>{_text(name)}: {low:.3f} to {high:.3f} rad</title>"
+        title = f"<title>{escaped(name)}: {low:.3f} to {high:.3f} rad</title>"
         lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5">{title}</polyline>')
         x = 4 + j * (WIDTH - 8) / len(embodiment.joint_names)
-        lines.append(f'<text x="{x:.0f}" y="{PLOT + 8}" style="fill:{colour}">{_text(name)}</text>')
+        lines.append(f'<text x="{x:.0f}" y="{PLOT + 8}" style="fill:{colour}">{escaped(name)}</text>')
     return f'<svg viewBox="0 0 {WIDTH} {PLOT + 12}" role="img">{"".join(lines)}</svg>'
 
 
 def _strip(topic: str, images: Sequence[Image]) -> str:
-    shown = []
-    for image in images:
-        _, jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
-        shown.append(f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}">')
-    return f'<div class="quiet">{_text(topic)}</div><div class="strip">{"".join(shown)}</div>'
+    shown = "".join(picture(image) for image in images)
+    return f'<div class="quiet">{escaped(topic)}</div><div class="strip">{shown}</div>'
 
 
 def _scaled(image: Image, height: int) -> Image:
     """(H, W, 3) -> the same at this height, sides even."""
     width = 2 * round(image.shape[1] * height / image.shape[0] / 2)
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _text(value: str) -> str:
-    return html.escape(str(value))

@@ -1,4 +1,4 @@
-"""The scripted expert: picks one thing up and puts it onto another, from true poses, with a human's unsteady hand.
+"""The scripted expert: picks one thing up and brings it to another, from true poses, with a human's unsteady hand.
 
 It is reactive: what it wants next is the robot's present pose plus a bounded step to a goal, so what it does is a
 function of what there is to see, and it starts over whenever it does not hold what it should.
@@ -15,14 +15,35 @@ from ..core.observation import Floats
 STEP_S = 0.1  # of a plan
 STEPS = 3  # of a plan
 FINE = 0.8  # share of the usual step near things
-DEEP_M = 0.010  # below a thing's middle goes the tool point: half closed, the fingers end 3 mm above that
-HELD_M = 0.022  # from the tool point to the middle of what is held
-CLEAR_M = 0.07  # below this height nothing is moved sideways
+HELD_M = 0.022  # from the tool point to where a held thing is grasped
 NEAR_M, NEAR_FINE_M = 0.012, 0.005  # a goal is reached
 TURN_RAD = 0.06  # largest correction of the orientation in a step
 SETTLED_M = 0.05  # above the place, after letting go
-ON_IT_M = 0.06  # from the place's middle
+ALIGNED_RAD = 0.12  # of the hand with a thing's sides, before it goes down
 PAUSE = 0.15  # share of the phases before which the hand rests for a moment
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with which things; m.
+
+    Attributes:
+        grasp: over a thing's origin goes the tool point. Half closed, the fingers end 3 mm above that.
+        rest: height of the thing's origin over the place's, once it is brought.
+        clear: the tool is no lower while it moves sideways with nothing in the hand.
+        carry: the same with the thing in the hand.
+        care: share of the hand's usual misses at the place.
+        within: from the place's axis, where the thing has been brought.
+        sided: grasped at two of its four sides.
+    """
+
+    grasp: float
+    rest: float
+    clear: float
+    carry: float
+    care: float
+    within: float
+    sided: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,10 +53,10 @@ class Manner:
     Attributes:
         step: m, longest step in STEP_S.
         gain: share of what is left that a step takes.
-        above: m, height from which to go down.
+        above: m, over a thing's top, from which to go down.
         aim: (3,) m, by which the grasp misses the middle.
         closing, opening: steps to wait for the gripper.
-        lift: m, height to carry at.
+        lift: m, over what is needed, to carry at.
         place: (2,) m, by which the place misses the middle.
         release: m, above the place.
         orientation: (3,) rad, roll, pitch and yaw to hold.
@@ -58,11 +79,11 @@ def sample_manner(rng: np.random.Generator) -> Manner:
     return Manner(
         step=rng.uniform(0.025, 0.042),
         gain=rng.uniform(0.55, 0.8),
-        above=rng.uniform(0.07, 0.11),
+        above=rng.uniform(0.05, 0.09),
         aim=rng.uniform(-0.0025, 0.0025, 3),
         closing=int(rng.integers(4, 7)),
         opening=int(rng.integers(3, 5)),
-        lift=rng.uniform(0.11, 0.16),
+        lift=rng.uniform(0.01, 0.06),
         place=rng.uniform(-0.012, 0.012, 2),
         release=rng.uniform(0.004, 0.020),
         orientation=rng.normal(0.0, [0.02, 0.02, 0.06]),
@@ -71,13 +92,15 @@ def sample_manner(rng: np.random.Generator) -> Manner:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Where things are, (3,) m: the tool, the thing, where to grasp it, where to let it go; and whether it is held."""
+    """Where things are, (3,) m: the tool, the thing, where to grasp it, where to let it go; whether it is held,
+    and the yaw, rad, that the hand still has to turn for it."""
 
     tool: Floats
     thing: Floats
     grasp: Floats
     drop: Floats
     held: bool
+    turn: float
 
 
 @dataclass(frozen=True)
@@ -92,14 +115,9 @@ class _Goal:
 class Expert:
     """One episode. Positions are (3,) m in the frame of the arm's base; targets in the slots of the end effector."""
 
-    def __init__(self, rng: np.random.Generator, rest: float, height: float) -> None:
-        """
-        Args:
-            rng: of this episode.
-            rest: m, height of the thing's middle over where it stands.
-            height: m, of the surface to put it onto, over the place's origin.
-        """
-        self._rng, self._rest, self._height = rng, rest, height
+    def __init__(self, rng: np.random.Generator, task: Task) -> None:
+        """`rng`: of this episode."""
+        self._rng, self._task = rng, task
         self.manner = sample_manner(rng)
         self.phase = "approach"
         self._waited = 0
@@ -110,48 +128,56 @@ class Expert:
         """True once the thing is let go of and the tool has left it."""
         return self.phase == "done"
 
-    def plan(self, tool: Floats, thing: Floats, place: Floats) -> Floats:
+    def plan(self, tool: Floats, thing: Floats, yaw: float, place: Floats) -> Floats:
         """What to do next.
 
         Args:
             tool: (6,) x y z roll pitch yaw of the tool now, m and rad.
-            thing: middle of what to pick up.
-            place: origin of what to put it onto.
+            thing: origin of what to pick up.
+            yaw: rad, how that is turned.
+            place: origin of where to bring it.
 
         Returns:
             (STEPS, 7) targets at STEP_S, 2 STEP_S, ...: pose and gripper opening.
         """
-        m = self.manner
-        height = place[2] + self._height + self._rest - DEEP_M + m.release
+        m, task = self.manner, self._task
+        over = np.array([0.0, 0.0, task.grasp])
+        held = float(np.linalg.norm(thing + over - tool[:3])) < HELD_M
+        wanted = m.orientation[2]
+        if task.sided:
+            wanted = tool[5] if held else yaw + task.care * wanted + np.pi / 2 * round((tool[5] - yaw) / (np.pi / 2))
         seen = _Seen(
             tool[:3],
             thing,
-            grasp=thing + m.aim - np.array([0.0, 0.0, DEEP_M]),
-            drop=np.array([*(place[:2] + m.place), height]),
-            held=float(np.linalg.norm(thing - tool[:3])) < HELD_M,
+            grasp=thing + m.aim + over,
+            drop=place + over + np.array([*(task.care * m.place), task.rest + task.care * m.release]),
+            held=held,
+            turn=wanted - tool[5],
         )
         goal: _Goal = getattr(self, f"_{self.phase}")(seen)
         if self._pause:
             self._pause -= 1
             goal = replace(goal, place=tool[:3])
+        facing = np.array([*m.orientation[:2], wanted])
         rows, pose = [], tool.copy()
         for _ in range(STEPS):
-            pose = pose + self._stride(pose, goal)
+            pose = pose + self._stride(pose, goal, facing)
             rows.append([*pose, goal.opening])
         return np.array(rows)
 
-    def _stride(self, pose: Floats, goal: _Goal) -> Floats:
+    def _stride(self, pose: Floats, goal: _Goal, facing: Floats) -> Floats:
         way = self.manner.gain * (goal.place - pose[:3])
         longest = self.manner.step * (FINE if goal.fine else 1.0)
         way *= min(1.0, longest / max(float(np.linalg.norm(way)), 1e-9))
-        turn = np.clip(self.manner.orientation - pose[3:6], -TURN_RAD, TURN_RAD)
-        return np.concatenate([way, turn])
+        return np.concatenate([way, np.clip(facing - pose[3:6], -TURN_RAD, TURN_RAD)])
 
     def _approach(self, s: _Seen) -> _Goal:
-        over = np.array([*s.grasp[:2], s.thing[2] + self.manner.above])
-        if np.linalg.norm((s.tool - over)[:2]) < NEAR_M and s.tool[2] > over[2] - 2 * NEAR_M:
+        over = np.array([*s.grasp[:2], max(s.grasp[2], self._task.clear) + self.manner.above])
+        sideways = np.linalg.norm((s.tool - over)[:2])
+        ready = not self._task.sided or abs(s.turn) < ALIGNED_RAD
+        if sideways < NEAR_M and s.tool[2] > over[2] - 2 * NEAR_M and ready:
             self._go("descend")
-        if s.tool[2] < CLEAR_M and np.linalg.norm((s.tool - over)[:2]) > 3 * NEAR_M:
+        if s.tool[2] < self._task.clear and sideways > 3 * NEAR_M:
             over = np.array([*s.tool[:2], over[2]])  # up before sideways, where things stand about
         return _Goal(over, 1.0)
 
@@ -168,18 +194,23 @@ class Expert:
             self._go("lift" if s.held else "approach")
         return _Goal(s.tool if s.held else s.grasp, 0.0, fine=True)
 
+    @property
+    def _carried(self) -> float:
+        """m, height of the tool on the way to the place."""
+        return self._task.carry + self.manner.lift
+
     def _lift(self, s: _Seen) -> _Goal:
         if not s.held:
             self._go("approach")  # it slipped
-        elif s.tool[2] > self.manner.lift - NEAR_M:
+        elif s.tool[2] > self._carried - NEAR_M:
             self._go("carry")
-        return _Goal(np.array([*(s.drop if s.tool[2] > CLEAR_M else s.tool)[:2], self.manner.lift]), 0.0)
+        return _Goal(np.array([*(s.drop if s.tool[2] > self._task.carry else s.tool)[:2], self._carried]), 0.0)
 
     def _carry(self, s: _Seen) -> _Goal:
-        over = np.array([*s.drop[:2], self.manner.lift])
+        over = np.array([*s.drop[:2], self._carried])
         if not s.held:
             self._go("approach")
-        elif np.linalg.norm(s.tool - over) < NEAR_M:
+        elif np.linalg.norm(s.tool - over) < (NEAR_M if self._task.care == 1.0 else NEAR_FINE_M):
             self._go("lower")
         return _Goal(over, 0.0)
 
@@ -197,13 +228,15 @@ class Expert:
         return _Goal(s.tool, 1.0, fine=True)
 
     def _retreat(self, s: _Seen) -> _Goal:
+        up = np.array([*s.tool[:2], max(self._carried, s.drop[2] + SETTLED_M + NEAR_M)])
         if s.tool[2] > s.drop[2] + SETTLED_M:
-            low = s.thing[2] < s.drop[2] + self._rest
-            self._go("done" if low and np.linalg.norm((s.thing - s.drop)[:2]) < ON_IT_M else "approach")
-        return _Goal(np.array([*s.tool[:2], self.manner.lift]), 1.0)
+            off = s.thing + np.array([0.0, 0.0, self._task.grasp]) - s.drop
+            low = off[2] < 0.02
+            self._go("done" if low and np.linalg.norm(off[:2]) < self._task.within else "approach")
+        return _Goal(up, 1.0)
 
     def _done(self, s: _Seen) -> _Goal:
-        return _Goal(np.array([*s.tool[:2], self.manner.lift]), 1.0)
+        return _Goal(np.array([*s.tool[:2], max(self._carried, s.drop[2] + SETTLED_M)]), 1.0)
 
     def _go(self, phase: str) -> None:
         self.phase, self._waited = phase, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,20 +13,20 @@ from .world import World
 from .xarm7_scene import CAMERAS, build_scene
 
 
-def save_picture(path: Path, camera: str, seed: int, width: int, height: int) -> None:
+def save_picture(path: Path, camera: str, layout: Mapping[str, Sequence[float]], width: int, height: int) -> None:
     """Write a PNG of a fresh scene with shadows.
 
     Args:
         path: file to write; its folder must exist.
         camera: one of CAMERAS.
-        seed: of the objects' places.
+        layout: thing -> (x, y, yaw) in m, m, rad.
         width, height: px.
     """
     if camera not in CAMERAS:
         raise SimulationError(f"'{camera}' is no camera of the scene; there are: {', '.join(CAMERAS)}")
-    model = build_scene(shadows=True)
+    model = build_scene(list(layout), shadows=True)
     world = World(model)
-    world.reset(seed)
+    world.reset(layout)
     with CameraRenderer(model, width, height) as renderer:
         image = renderer.render(world.data, camera)
     if not cv2.imwrite(str(path), image[..., ::-1]):

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..core.arm import Arm
 from ..core.kinematics import KinematicsError
 from ..core.observation import Floats
 from ..core.unified import values_pose
-from .fruit_to_plate import Truth
 
 ODD = 0.3  # share of starts that are not near home
 HOME_M, HOME_SPREAD_M, HOME_YAW_RAD = np.array([0.36, 0.0, 0.26]), np.array([0.04, 0.06, 0.04]), 0.15
 ANYWHERE_M = np.array([[0.28, 0.55], [-0.22, 0.22], [0.14, 0.35]])
-ABOVE_M = (0.10, 0.16)  # of the table, over a thing
+ABOVE_M = (0.06, 0.13)  # over a thing
 ATTEMPTS = 20
 
 
-def sample_start(rng: np.random.Generator, arm: Arm, truth: Truth) -> tuple[Floats, float]:
+def sample_start(rng: np.random.Generator, arm: Arm, things: Sequence[Floats]) -> tuple[Floats, float]:
     """Draw where the tool is before a demonstration.
+
+    Args:
+        things: (3,) m each, tops of what lies on the table.
 
     Returns:
         (J,) rad, and the gripper's opening.
@@ -33,8 +37,8 @@ def sample_start(rng: np.random.Generator, arm: Arm, truth: Truth) -> tuple[Floa
             opening = float(rng.choice([0.0, 1.0]))
             place = rng.uniform(*ANYWHERE_M.T)
             if rng.random() < 0.5:
-                thing = truth.positions[str(rng.choice(sorted(truth.positions)))]
-                place = np.array([*(thing[:2] + rng.normal(0.0, 0.02, 2)), rng.uniform(*ABOVE_M)])
+                thing = things[rng.integers(len(things))]
+                place = thing + np.array([*rng.normal(0.0, 0.02, 2), rng.uniform(*ABOVE_M)])
         turn = {"roll": 0.0, "pitch": 0.0, "yaw": rng.uniform(-HOME_YAW_RAD, HOME_YAW_RAD)}
         pose = values_pose(arm, dict(zip("xyz", place.tolist(), strict=True)) | turn)
         try:

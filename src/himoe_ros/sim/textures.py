@@ -8,6 +8,8 @@ WOOD_LIGHT = np.array([222.0, 205.0, 180.0])
 WOOD_DARK = np.array([196.0, 174.0, 144.0])
 APPLE_RED = np.array([200.0, 30.0, 34.0])
 APPLE_BLUSH = np.array([226.0, 92.0, 48.0])
+POMEGRANATE = np.array([128.0, 18.0, 46.0])
+POMEGRANATE_BLUSH = np.array([176.0, 62.0, 62.0])
 ORANGE = np.array([248.0, 142.0, 22.0])
 ORANGE_PORE = np.array([206.0, 112.0, 14.0])
 
@@ -31,6 +33,11 @@ def wood(size: int = 512, boards: int = 5) -> np.ndarray:
 def apple_skin() -> np.ndarray:
     """Deep red with a warm blush. Returns (768, 128, 3) uint8, the six faces of a cube texture."""
     return _blend(APPLE_RED, APPLE_BLUSH, 0.15 + 0.9 * _mottle(seed=5, smoothing=10))
+
+
+def pomegranate_skin() -> np.ndarray:
+    """Dark crimson with paler spots. Returns (768, 128, 3) uint8, the six faces of a cube texture."""
+    return _blend(POMEGRANATE, POMEGRANATE_BLUSH, 0.2 + 0.8 * _mottle(seed=9, smoothing=6))
 
 
 def orange_peel() -> np.ndarray:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import mujoco
 import numpy as np
 
-from .fruit_to_plate import Truth, sample_layout
-from .xarm7_scene import FRUITS, GRIPPER_CLOSED_RAD, GRIPPER_JOINT, JOINTS, PLATES, TCP_SITE
+from .xarm7_scene import GRIPPER_CLOSED_RAD, GRIPPER_JOINT, JOINTS, TCP_SITE
 
 HOME_RAD = np.array([0.0, -0.247, 0.0, 0.909, 0.0, 1.156, 0.0])
 JOINT_SPEED_RAD_S = np.pi
 GRIPPER_SPEED_RAD_S = 2.0
 SMOOTHING_RAD_S = 150.0  # of a critically damped filter; it delays by 2 / SMOOTHING_RAD_S = 13 ms
 SETTLE_S = 0.3
-OBJECTS = FRUITS + PLATES
+SHELF_M, SHELF_GAP_M = (-6.0, -0.8), 0.2  # where things wait that are not laid out, and their distance there
 FREE_JOINT_PARTS = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
 
@@ -47,34 +46,39 @@ class World:
         self._target = np.zeros(len(actuated))
         self._leave_home()
 
-    def reset(self, seed: int) -> dict[str, tuple[float, float, float]]:
-        """Begin anew: arm at home, gripper open, objects laid out by `seed` and at rest.
+    @property
+    def things(self) -> tuple[str, ...]:
+        """Names of what lies about."""
+        free = (j for j in range(self.model.njnt) if self.model.jnt_type[j] == mujoco.mjtJoint.mjJNT_FREE)
+        return tuple(self.model.joint(j).name for j in free)
 
-        Returns:
-            Body name -> (x, y, yaw) in m, m, rad, as drawn.
-        """
+    def reset(self, layout: Mapping[str, Sequence[float]]) -> None:
+        """Begin anew: arm at home, gripper open, things laid out and at rest; see `lay_out`."""
         mujoco.mj_resetData(self.model, self.data)
-        layout = self.place_objects(seed)
+        self.lay_out(layout)
         self._leave_home()
         self.step(SETTLE_S)
         self.data.time = 0.0
-        return layout
 
-    def place_objects(self, seed: int) -> dict[str, tuple[float, float, float]]:
-        """Lay the objects out anew by `seed`, as a person between trials would; the arm stays as it is.
+    def lay_out(self, layout: Mapping[str, Sequence[float]]) -> None:
+        """Lay things out, as a person between trials would; the arm stays as it is.
 
-        Returns:
-            Body name -> (x, y, yaw) in m, m, rad, as drawn.
+        Args:
+            layout: thing -> (x, y, yaw) in m, m, rad; what is not named waits out of sight.
+
+        Raises:
+            ValueError: the layout names a thing that is not here.
         """
-        layout = sample_layout(np.random.default_rng(seed))
-        for name, (x, y, yaw) in layout.items():
+        if unknown := sorted(set(layout) - set(self.things)):
+            raise ValueError(f"there is no {unknown} here; there are {list(self.things)}")
+        for index, name in enumerate(self.things):
+            x, y, yaw = layout.get(name, (SHELF_M[0], SHELF_M[1] + SHELF_GAP_M * index, 0.0))
             joint = self.model.joint(name)
             start, dof = joint.qposadr[0], joint.dofadr[0]
             z = self.model.qpos0[start + 2]
             self.data.qpos[start : start + 7] = x, y, z, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)
             self.data.qvel[dof : dof + 6] = 0.0
         mujoco.mj_forward(self.model, self.data)
-        return layout
 
     def place_arm(self, joints: np.ndarray, gripper_opening: float) -> None:
         """Put the arm somewhere, at rest; the objects stay as they are.
@@ -149,18 +153,6 @@ class World:
         """Position (3,) m and rotation (3, 3) of the tool point in the base frame of the arm."""
         site = self.data.site(TCP_SITE)
         return site.xpos.copy(), site.xmat.reshape(3, 3).copy()
-
-    def truth(self) -> Truth:
-        """What a judge may know at this moment."""
-        starts = {name: self.model.joint(name).dofadr[0] for name in OBJECTS}
-        velocities = {name: self.data.qvel[start : start + 3] for name, start in starts.items()}
-        return Truth(
-            time_s=self.time_s,
-            positions={name: self.data.body(name).xpos.copy() for name in OBJECTS},
-            speeds={name: float(np.linalg.norm(v)) for name, v in velocities.items()},
-            gripper_opening=self.gripper_opening,
-            tcp=self.tcp_pose[0],
-        )
 
     def state_names(self) -> tuple[str, ...]:
         """The label of each value of `state`: `joint1`, `drive_joint`, `apple.x` .. `apple.qz`."""

@@ -11,7 +11,7 @@ from ..core.errors import ConfigError
 from ..core.observation import Floats
 from ..core.reading import count, load_yaml, mapping, names, number, numbers, positive, text
 
-NAMED = "named"  # among the objects: those of the setting
+NAMED, ONE_OTHER = "named", "one_other_"  # among the objects: those of the setting; one more of a kind, drawn
 
 
 @dataclass(frozen=True)

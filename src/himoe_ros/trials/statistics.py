@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, comb, exp, inf, lgamma, log, sqrt
 
 Z95 = 1.959963984540054  # standard normal: 95 % lie within
 Z80 = 0.8416212335729143  # 80 % lie below
 LEVEL = 0.05
+MANY = 10_000  # trials; nobody runs more to tell two policies apart
 ROUNDING = 1 + 1e-7  # tables that are as likely as the one seen count, whatever their sums were rounded to
 
 
@@ -104,10 +105,12 @@ def compare(
         raise ValueError("the sequential test compares scene by scene; run both policies in one session")
     if paired:
         alone = sum(x and not y for x, y in zip(a, b, strict=True)), sum(y and not x for x, y in zip(a, b, strict=True))
-        p = (sequential if stopping else mcnemar)(*alone)
+        test = sequential if stopping else mcnemar
+        p, tested = test(*alone), lambda share: test(*(round(share * k) for k in alone))
     else:
-        p = fisher(sum(a), len(a), sum(b), len(b))
-    return Comparison(p, paired, _sentence(a, b, names, p))
+        counts = sum(a), len(a), sum(b), len(b)
+        p, tested = fisher(*counts), lambda share: fisher(*(round(share * k) for k in counts))
+    return Comparison(p, paired, _sentence(a, b, names, p, tested))
 
 
 def counts_for(percent: float, trials: int, digits: int = 1) -> list[int]:
@@ -117,7 +120,10 @@ def counts_for(percent: float, trials: int, digits: int = 1) -> list[int]:
     return [k for k in range(trials + 1) if -half <= 100 * k / trials - percent < 2 * half]
 
 
-def _sentence(a: Sequence[bool], b: Sequence[bool], names: tuple[str, str], p: float) -> str:
+def _sentence(
+    a: Sequence[bool], b: Sequence[bool], names: tuple[str, str], p: float, tested: Callable[[float], float]
+) -> str:
+    """`tested`: the p-value, were there so many times as many trials with the same outcomes."""
     rates = sum(a) / max(len(a), 1), sum(b) / max(len(b), 1)
     told = f"{names[0]} {sum(a)}/{len(a)}, {names[1]} {sum(b)}/{len(b)}, p = {p:.3f}"
     if p < LEVEL:
@@ -127,6 +133,8 @@ def _sentence(a: Sequence[bool], b: Sequence[bool], names: tuple[str, str], p: f
     few = min(len(a), len(b))
     if needed == inf:
         return f"{told}: not separable, and alike in these trials."
+    while needed < MANY and tested(needed / few) >= LEVEL:
+        needed += 1
     more = max(needed - few, 1)
     return (
         f"{told}: not separable with {few} trials each; about {more} more of each would be, were these the true rates."

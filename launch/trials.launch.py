@@ -1,4 +1,4 @@
-"""Simulated trials of the xArm7 from reset to results: `ros2 launch himoe_ros demo.launch.py --show-args`."""
+"""A session of a protocol's trials from reset to results: `ros2 launch himoe_ros trials.launch.py --show-args`."""
 
 from himoe_ros.launching import robot_actions
 from launch import LaunchDescription

@@ -1,0 +1,147 @@
+"""Stage judges: from true poses, at every moment, what has been done so far in a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..core.errors import ConfigError
+from .protocol import Protocol, Setting
+from .things import PLATE, THINGS
+from .truth import Pose, Truth
+
+LIFT_M = 0.05
+HOLD_RADIUS_M = 0.035  # of the tool point from the upright axis of what it holds
+HOLD_REACH_M = 0.02  # above and below the thing
+GRIPPING, OPEN_GRIPPER = 0.95, 0.9  # below, something may be held; from there on, nothing is (a cup is at 0.82)
+RESTING_SPEED_M_S, RESTING_S = 0.02, 0.5
+UPRIGHT = 0.94  # cosine of 20 degrees
+ON_PLATE_M = 0.02  # higher than that over its surface, a fruit lies on something else
+NESTED_AXIS_M, NESTED_LOW_M, NESTED_HIGH_M = 0.008, 0.012, 0.036
+STACKED_AXIS_M, STACKED_HEIGHT_M = 0.02, 0.005
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What has happened so far. Everything but `wrong_target` stays once it is true.
+
+    Attributes:
+        stages: stage -> reached, in the order of the protocol.
+        wrong_object: something else was lifted; its name, or "".
+        wrong_target: the named thing, once lifted, now rests in the same way with another of the target's kind.
+    """
+
+    stages: Mapping[str, bool] = field(default_factory=dict)
+    wrong_object: str = ""
+    wrong_target: str = ""
+
+    @property
+    def success(self) -> bool:
+        """The last stage is reached."""
+        return bool(self.stages) and list(self.stages.values())[-1]
+
+
+def on_plate(fruit: Pose, plate: Pose, name: str) -> bool:
+    """The middle of a fruit is above a plate, and it lies on the plate itself."""
+    offset = fruit.place - plate.place
+    height = offset[2] - PLATE.top - THINGS[name].foot
+    return bool(np.linalg.norm(offset[:2]) < PLATE.radius and abs(height) < ON_PLATE_M and plate.up[2] > UPRIGHT)
+
+
+def in_cup(inner: Pose, outer: Pose, _name: str) -> bool:
+    """Both stand upright, one in the other as far as their walls allow."""
+    offset = inner.place - outer.place
+    return bool(
+        inner.up[2] > UPRIGHT
+        and outer.up[2] > UPRIGHT
+        and np.linalg.norm(offset[:2]) < NESTED_AXIS_M
+        and NESTED_LOW_M < offset[2] < NESTED_HIGH_M
+    )
+
+
+def on_block(top: Pose, bottom: Pose, name: str) -> bool:
+    """A block lies on another one, a face on a face, its middle above the other."""
+    offset = top.place - bottom.place
+    height = offset[2] - 2 * THINGS[name].foot
+    return bool(np.linalg.norm(offset[:2]) < STACKED_AXIS_M and abs(height) < STACKED_HEIGHT_M)
+
+
+RELATIONS: Mapping[str, Callable[[Pose, Pose, str], bool]] = {"place": on_plate, "insert": in_cup, "stack": on_block}
+
+
+class Judge:
+    """Watches a trial and remembers what it saw.
+
+    A thing counts as lifted when it is `LIFT_M` above where it first lay, and in the gripper. It counts as
+    brought when, later, the gripper is open and it has rested in its relation to the target for `RESTING_S`.
+    """
+
+    def __init__(self, protocol: Protocol, setting: Setting) -> None:
+        """
+        Raises:
+            ConfigError: no judge knows the protocol's stages or things.
+        """
+        stages, roles = list(protocol.stages), list(setting.roles.values())
+        if len(stages) != 2 or stages[0] != "pick" or stages[1] not in RELATIONS or len(roles) != 2:
+            raise ConfigError(
+                f"{protocol.name}: no judge knows the stages {stages} of {len(roles)} things; it knows pick, then "
+                f"one of {', '.join(RELATIONS)}, of two"
+            )
+        if unknown := sorted(set(roles) - set(THINGS)):
+            raise ConfigError(f"{protocol.name}: no judge knows {', '.join(unknown)}; it knows {', '.join(THINGS)}")
+        self._named, self._target = roles
+        self._pick, self._bring = stages
+        self._relation = RELATIONS[stages[1]]
+        self._verdict = Verdict(dict.fromkeys(stages, False))
+        self._start: dict[str, float] | None = None
+        self._resting_since: dict[str, float] = {}
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict after the last observation."""
+        return self._verdict
+
+    def observe(self, truth: Truth) -> Verdict:
+        """Take in one moment, in order of time; at 10 Hz or more no lift is missed."""
+        if self._start is None:
+            self._start = {name: float(pose.place[2]) for name, pose in truth.things.items()}
+        lifted = [name for name in truth.things if self._is_lifted(name, truth)]
+        picked = self._verdict.stages[self._pick] or self._named in lifted
+        kind = THINGS[self._target].kind
+        targets = [n for n in truth.things if n != self._named and THINGS[n].kind == kind]
+        rests = [n for n in targets if picked and self._rests(n, truth)]
+        others = [n for n in lifted if n != self._named]
+        self._verdict = Verdict(
+            {
+                self._pick: picked,
+                self._bring: self._verdict.stages[self._bring] or self._target in rests,
+            },
+            wrong_object=self._verdict.wrong_object or (others[0] if others else ""),
+            wrong_target=next((n for n in rests if n != self._target), ""),
+        )
+        return self._verdict
+
+    def _is_lifted(self, name: str, truth: Truth) -> bool:
+        thing, place = THINGS[name], truth.things[name].place
+        x, y, z = truth.tcp - place
+        return bool(
+            place[2] - self._start[name] > LIFT_M
+            and np.hypot(x, y) < HOLD_RADIUS_M
+            and -thing.foot - HOLD_REACH_M < z < thing.top + HOLD_REACH_M
+            and truth.gripper_opening < GRIPPING
+        )
+
+    def _rests(self, target: str, truth: Truth) -> bool:
+        named, other = truth.things[self._named], truth.things[target]
+        quiet = (
+            self._relation(named, other, self._named)
+            and max(named.speed, other.speed) < RESTING_SPEED_M_S
+            and truth.gripper_opening >= OPEN_GRIPPER
+        )
+        if not quiet:
+            self._resting_since.pop(target, None)
+            return False
+        since = self._resting_since.setdefault(target, truth.time_s)
+        return truth.time_s - since >= RESTING_S - 1e-9

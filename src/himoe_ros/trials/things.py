@@ -1,0 +1,42 @@
+"""The things that simulated trials are made of, and their sizes, as in sim/things.xml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One kind of thing; lengths in m.
+
+    Attributes:
+        kind: fruit, plate, cup or block; a protocol tells where each kind is laid.
+        radius: no part is farther from its upright axis.
+        foot: from its origin down to where it stands.
+        top: from its origin up to its rim.
+        gripped: whether fingers go down beside it, for which room is left.
+    """
+
+    kind: str
+    radius: float
+    foot: float
+    top: float
+    gripped: bool = True
+
+
+def _ball(radius: float) -> Thing:
+    return Thing("fruit", radius, radius, radius)
+
+
+PLATE = Thing("plate", 0.075, 0.0, 0.004, gripped=False)  # its surface; the rim is for the eye
+CUP = Thing("cup", 0.0355, 0.0, 0.072)
+BLOCK = Thing("block", 0.0283, 0.02, 0.02)
+NESTED_M = 0.024  # a cup's foot over that of the one it stands in: there their walls meet
+THINGS = {
+    "apple": _ball(0.031),
+    "orange": _ball(0.027),
+    "pomegranate": _ball(0.034),
+    **{f"{colour}_plate": PLATE for colour in ("blue", "pink", "purple")},
+    **{f"{colour}_cup": CUP for colour in ("red", "yellow", "blue", "green")},
+    **{f"{colour}_block": BLOCK for colour in ("red", "yellow", "blue")},
+}

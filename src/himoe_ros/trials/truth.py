@@ -1,0 +1,80 @@
+"""What a simulator knows at one moment, and no robot would: what a judge judges by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.embodiment import Arm
+from ..core.observation import Floats
+
+
+@dataclass(frozen=True)
+class Pose:
+    """One thing. Frame: base of the arm.
+
+    Attributes:
+        place: (3,) m, of its origin.
+        up: (3,) its own z axis.
+        yaw: rad, of its own x axis seen from above.
+        speed: m/s.
+    """
+
+    place: Floats
+    up: Floats
+    yaw: float
+    speed: float
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One moment.
+
+    Attributes:
+        time_s: s.
+        things: by name.
+        gripper_opening: 0 closed .. 1 open.
+        tcp: (3,) m, tool point.
+    """
+
+    time_s: float
+    things: Mapping[str, Pose]
+    gripper_opening: float
+    tcp: Floats
+
+
+def truth_from_state(
+    time: float, arm: Arm, names: Sequence[str], values: Sequence[float], rates: Sequence[float]
+) -> Truth:
+    """The truth out of a labelled state of the world, such as the simulator publishes it.
+
+    Args:
+        time: s.
+        arm: the arm at the table, whose kinematics give the tool point.
+        names, values, rates: labels such as `joint1`, `apple.x` .. `apple.qz`; m, rad, quaternion parts and
+            their rates per second.
+
+    Raises:
+        KinematicsError: the arm has no kinematics.
+    """
+    value, rate = dict(zip(names, values, strict=True)), dict(zip(names, rates, strict=True))
+    things = [name.removesuffix(".qw") for name in names if name.endswith(".qw")]
+    return Truth(
+        time_s=time,
+        things={thing: _pose(thing, value, rate) for thing in things},
+        gripper_opening=arm.gripper.opening(value[arm.gripper.joint]),
+        tcp=arm.forward(np.array([value[joint] for joint in arm.joints]))[:3, 3],
+    )
+
+
+def _pose(thing: str, value: Mapping[str, float], rate: Mapping[str, float]) -> Pose:
+    w, x, y, z = (value[f"{thing}.{part}"] for part in ("qw", "qx", "qy", "qz"))
+    return Pose(
+        place=np.array([value[f"{thing}.{axis}"] for axis in "xyz"]),
+        up=np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]),
+        yaw=math.atan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z)),
+        speed=math.hypot(*(rate[f"{thing}.{axis}"] for axis in "xyz")),
+    )

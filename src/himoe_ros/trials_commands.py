@@ -1,0 +1,118 @@
+"""`himoe trials ...`: sessions of a protocol, and what they came to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from .bringup import ARGUMENTS, TRIAL_ARGUMENTS, graph
+from .core.embodiment import load_embodiment
+from .core.errors import ConfigError
+from .core.reading import load_json
+from .resources import config
+from .runner import run_graph
+from .trials.gather import gather, judge_anew
+from .trials.protocol import load_protocol, protocols
+from .trials.report import write_report
+from .trials.session import read_session
+
+OPTIONS = "options.json"  # in the session's folder: what `resume` starts again
+OWN = ("policy", "protocol")
+
+
+def add_trials_commands(commands) -> None:
+    """Add `trials run`, `resume`, `report` and `list` to the subparsers of `himoe`."""
+    trials = commands.add_parser("trials", help="a protocol's trials, their verdicts and reports")
+    of = trials.add_subparsers(required=True, metavar="WHAT")
+    text = "run a session: simulated, or on a robot with --hardware real"
+    begin = of.add_parser("run", help=text, description=text[0].upper() + text[1:] + ".")
+    begin.set_defaults(run=_run)
+    begin.add_argument("protocol", help="such as xarm7/fruit_to_plate; himoe trials list tells all")
+    begin.add_argument("--policy", action="append", required=True, help="folder, name, preset or expert; give several")
+    for a in (*ARGUMENTS, *TRIAL_ARGUMENTS):
+        if a.name not in OWN:
+            text = f"{a.help} (default: {a.default})"
+            begin.add_argument(f"--{a.name.replace('_', '-')}", default=a.default, metavar="VALUE", help=text)
+    _add_json(begin)
+    resume = of.add_parser("resume", help="go on with a session that was interrupted")
+    resume.set_defaults(run=_resume)
+    resume.add_argument("session", type=Path, help="its folder")
+    _add_json(resume)
+    report = of.add_parser("report", help="HTML, Markdown and CSV of one or more sessions")
+    report.set_defaults(run=_report)
+    report.add_argument("session", type=Path, nargs="+", help="folders")
+    report.add_argument("--out", type=Path, help="folder of the report (default: SESSION/report)")
+    report.add_argument("--published", action="store_true", help="show the paper's rows beside, from real robots")
+    report.add_argument("--sequential", action="store_true", help="tests that hold however often one looked")
+    report.add_argument("--from-bags", action="store_true", help="judge anew from the trials' bags alone")
+    listed = of.add_parser("list", help="the protocols there are")
+    listed.set_defaults(run=_list)
+
+
+def run_session(values: Mapping[str, object], to_json: Path | None) -> int:
+    """Start the graph with its trials node, and wait for the end of the session.
+
+    Args:
+        values: of ARGUMENTS and TRIAL_ARGUMENTS.
+        to_json: file for the results.
+    """
+    loaded = load_protocol(str(values["protocol"]), config("trials"))
+    out = Path(str(values["out"]))
+    specs = graph(loaded.embodiment, values, trials=True)
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / OPTIONS
+    if not kept.exists():
+        kept.write_text(json.dumps(values, indent=1))
+    code = run_graph(specs, logs=out / "logs", foreground="trials")
+    if to_json and code == 0:
+        header, results, voids = read_session(out)
+        told = {"session": asdict(header), "voids": voids, "trials": [asdict(r) for r in results]}
+        to_json.write_text(json.dumps(told, indent=1))
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    values = {a.name: getattr(options, a.name) for a in (*ARGUMENTS, *TRIAL_ARGUMENTS) if a.name not in OWN}
+    if any("," in policy for policy in options.policy) or len(set(options.policy)) < len(options.policy):
+        raise ConfigError(f"expected different policies without commas in their names, got {options.policy}")
+    if values["out"] == next(a.default for a in TRIAL_ARGUMENTS if a.name == "out"):
+        values["out"] = f"{values['out']}/{options.protocol.replace('/', '_')}"
+    return run_session({**values, "protocol": options.protocol, "policy": ",".join(options.policy)}, options.json)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    values = load_json(options.session / OPTIONS)
+    values["out"] = str(options.session)
+    return run_session(values, options.json)
+
+
+def _report(options: argparse.Namespace) -> int:
+    out, protocols_folder = options.out or options.session[0] / "report", config("trials")
+    differences = []
+    if options.from_bags:
+        robot = load_embodiment("xarm7", config("embodiments"))
+        parts, differences = judge_anew(options.session, protocols_folder, robot)
+    else:
+        parts = gather(options.session, protocols_folder)
+    index = write_report(parts, out, protocols_folder, options.published, options.sequential)
+    print((out / "report.md").read_text())
+    for difference in differences:
+        print(f"judged differently: {difference}")
+    print(f"written: {index}, and report.md and trials.csv beside it")
+    return 0
+
+
+def _list(_: argparse.Namespace) -> int:
+    folder = config("trials")
+    for name in protocols(folder):
+        protocol = load_protocol(name, folder)
+        shape = f"{len(protocol.settings)} x {protocol.trials_per_setting}"
+        print(f"{name:<30} {protocol.title:<32} {shape:>6}   {', '.join(protocol.stages)}")
+    return 0
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file too")

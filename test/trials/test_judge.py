@@ -1,0 +1,257 @@
+"""The judges against constructed end states, and what they see on the way there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from himoe_ros.core.errors import ConfigError
+from himoe_ros.resources import config
+from himoe_ros.trials.judge import Judge, Verdict
+from himoe_ros.trials.layout import draw_layout
+from himoe_ros.trials.protocol import load_protocol
+from himoe_ros.trials.things import NESTED_M, PLATE, THINGS
+from himoe_ros.trials.truth import Pose, Truth
+
+UP = np.array([0.0, 0.0, 1.0])
+HAND = np.array([0.36, 0.0, 0.26])
+HIGH = np.array([0.45, 0.1, 0.2])
+PLACES = {  # m, x and y of everything that a task's trials may need
+    "apple": (0.34, 0.10),
+    "orange": (0.34, -0.10),
+    "blue_plate": (0.53, 0.13),
+    "pink_plate": (0.53, -0.13),
+    "red_cup": (0.42, -0.16),
+    "yellow_cup": (0.42, 0.0),
+    "blue_cup": (0.42, 0.16),
+    "red_block": (0.42, -0.16),
+    "yellow_block": (0.42, 0.0),
+    "blue_block": (0.42, 0.16),
+}
+TASKS = {
+    "place": ("xarm7/fruit_to_plate", "apple_blue"),
+    "insert": ("xarm7/cup_in_cup", "red_blue"),
+    "stack": ("xarm7/block_on_block", "red_blue"),
+}
+
+
+def pose(name: str, place, up=UP, speed: float = 0.0) -> Pose:
+    return Pose(np.asarray(place, float), np.asarray(up, float) / np.linalg.norm(up), 0.0, speed)
+
+
+def start(task: str) -> Truth:
+    protocol = load_protocol(TASKS[task][0], config("trials"))
+    things = {n: pose(n, [*PLACES[n], THINGS[n].foot]) for n in protocol.objects}
+    return Truth(0.0, things, 1.0, HAND)
+
+
+class Scene:
+    """Moments of one task."""
+
+    def __init__(self, task: str) -> None:
+        name, setting = TASKS[task]
+        self.protocol = load_protocol(name, config("trials"))
+        self.setting = self.protocol.settings[setting]
+        self.named, self.target = self.setting.roles.values()
+        self.other = {"place": "pink_plate", "insert": "yellow_cup", "stack": "yellow_block"}[task]
+        self.start = start(task)
+        self.task = task
+
+    def brought(self, target: str = "") -> np.ndarray:
+        """(3,) m, of the named thing where it belongs on the target."""
+        rest = {"place": PLATE.top + THINGS[self.named].foot, "insert": NESTED_M, "stack": 0.04}[self.task]
+        return self.start.things[target or self.target].place + [0, 0, rest]
+
+    def with_(self, name: str, place, opening: float = 1.0, **how) -> Truth:
+        return replace(
+            self.start, things={**self.start.things, name: pose(name, place, **how)}, gripper_opening=opening
+        )
+
+    def held(self, name: str = "", place=HIGH) -> Truth:
+        name = name or self.named
+        tool = np.asarray(place) + [0, 0, THINGS[name].top - 0.02]
+        return replace(self.with_(name, place, 0.7), tcp=tool)
+
+    def after(self, *moments: Truth) -> Verdict:
+        """The verdict on the moments, each lasting a second at 10 Hz, after the start."""
+        judge = Judge(self.protocol, self.setting)
+        judge.observe(self.start)
+        for index, moment in enumerate(moments):
+            for tick in range(10):
+                judge.observe(replace(moment, time_s=index + 0.1 * (tick + 1)))
+        return judge.verdict
+
+
+def reached(verdict: Verdict) -> list[bool]:
+    return list(verdict.stages.values())
+
+
+@pytest.fixture(params=TASKS)
+def scene(request) -> Scene:
+    return Scene(request.param)
+
+
+def test_lifted_let_go_and_at_rest_where_it_belongs_is_success(scene):
+    verdict = scene.after(scene.held(), scene.with_(scene.named, scene.brought()))
+    assert reached(verdict) == [True, True] and verdict.success
+    assert (verdict.wrong_object, verdict.wrong_target) == ("", "")
+
+
+ENDS = {  # task -> what it looks like -> what became of the named thing
+    "place": {
+        "next to the plate": lambda s: s.with_("apple", s.brought() + [0.08, 0, -0.004]),
+        "still rolling": lambda s: s.with_("apple", s.brought(), speed=0.05),
+        "in the air over the plate": lambda s: s.with_("apple", s.brought() + [0, 0, 0.05]),
+        "under the plate": lambda s: s.with_("apple", s.brought() - [0, 0, 0.03]),
+        "still held on the plate": lambda s: replace(s.with_("apple", s.brought(), 0.6), tcp=s.brought()),
+        "back on the table": lambda s: s.with_("apple", [0.3, 0.0, 0.031]),
+        "rolled over the edge": lambda s: s.with_("apple", [1.3, 0.0, -0.7]),
+        "the plate is upside down": lambda s: replace(
+            s.with_("apple", s.brought()),
+            things={**s.with_("apple", s.brought()).things, "blue_plate": pose("blue_plate", [0.53, 0.13, 0], -UP)},
+        ),
+    },
+    "insert": {
+        "standing beside": lambda s: s.with_("red_cup", s.start.things["blue_cup"].place + [0.075, 0, 0]),
+        "lying in the mouth": lambda s: s.with_("red_cup", s.brought() + [0, 0, 0.05], up=[1, 0, 0.1]),
+        "askew in the mouth": lambda s: s.with_("red_cup", s.brought() + [0.012, 0, 0.015], up=[0.4, 0, 1]),
+        "not all the way in": lambda s: s.with_("red_cup", s.brought() + [0, 0, 0.02]),
+        "still held inside": lambda s: replace(s.with_("red_cup", s.brought(), 0.82), tcp=s.brought() + [0, 0, 0.052]),
+        "both have fallen over": lambda s: replace(
+            s.start,
+            things={
+                **s.start.things,
+                "red_cup": pose("red_cup", [0.45, 0.16, 0.03], [1, 0, 0]),
+                "blue_cup": pose("blue_cup", [0.42, 0.16, 0.03], [1, 0, 0]),
+            },
+        ),
+        "upside down over it": lambda s: s.with_("red_cup", s.brought() + [0, 0, 0.12], up=-UP),
+        "the other way round": lambda s: s.with_("blue_cup", s.start.things["red_cup"].place + [0, 0, NESTED_M]),
+        "still sliding in": lambda s: s.with_("red_cup", s.brought(), speed=0.1),
+    },
+    "stack": {
+        "beside it": lambda s: s.with_("red_block", s.start.things["blue_block"].place + [0.045, 0, 0]),
+        "nearly stacked, about to fall": lambda s: s.with_("red_block", s.brought() + [0.022, 0, 0]),
+        "leaning against it": lambda s: s.with_("red_block", s.brought() + [0.03, 0, -0.012], up=[0.7, 0, 0.7]),
+        "on an edge": lambda s: s.with_("red_block", s.brought() + [0, 0, 0.008], up=[0.7, 0, 0.7]),
+        "still held on it": lambda s: replace(s.with_("red_block", s.brought(), 0.5), tcp=s.brought()),
+        "in the air above": lambda s: s.with_("red_block", s.brought() + [0, 0, 0.03]),
+        "under it": lambda s: s.with_("red_block", s.start.things["blue_block"].place - [0, 0, 0.04]),
+        "fell off": lambda s: s.with_("red_block", [0.47, 0.16, 0.02]),
+        "rocking": lambda s: s.with_("red_block", s.brought(), speed=0.06),
+    },
+}
+
+
+@pytest.mark.parametrize(("task", "end"), [(t, e) for t, ends in ENDS.items() for e in ends])
+def test_not_brought(task, end):
+    scene = Scene(task)
+    assert reached(scene.after(scene.held(), ENDS[task][end](scene))) == [True, False]
+
+
+def test_dropped_on_the_wrong_target(scene):
+    verdict = scene.after(scene.held(), scene.with_(scene.named, scene.brought(scene.other)))
+    assert reached(verdict) == [True, False] and verdict.wrong_target == scene.other
+
+
+def test_a_wrong_target_can_be_mended(scene):
+    wrong, right = (scene.with_(scene.named, scene.brought(t)) for t in (scene.other, scene.target))
+    verdict = scene.after(scene.held(), wrong, scene.held(), right)
+    assert reached(verdict) == [True, True] and verdict.wrong_target == ""
+
+
+def test_what_falls_right_after_it_was_let_go_was_never_there(scene):
+    judge = Judge(scene.protocol, scene.setting)
+    judge.observe(scene.start)
+    judge.observe(replace(scene.held(), time_s=1.0))
+    there = scene.with_(scene.named, scene.brought())
+    for k in range(5):
+        assert not judge.observe(replace(there, time_s=2.0 + 0.1 * k)).success, "it rested for less than half a second"
+    fallen = scene.with_(scene.named, [0.3, 0.0, THINGS[scene.named].foot])
+    for k in range(10):
+        assert not judge.observe(replace(fallen, time_s=2.5 + 0.1 * k)).success
+
+
+def test_another_thing_was_lifted(scene):
+    others = [n for n in scene.protocol.objects if n not in (scene.named, scene.target)]
+    verdict = scene.after(scene.held(others[0]))
+    assert reached(verdict) == [False, False] and verdict.wrong_object == others[0]
+
+
+def test_the_target_lifted_is_a_wrong_object_too(scene):
+    assert scene.after(scene.held(scene.target)).wrong_object == scene.target
+
+
+def test_pushed_there_without_a_lift_does_not_count(scene):
+    assert reached(scene.after(scene.with_(scene.named, scene.brought()))) == [False, False]
+
+
+def test_thrown_up_is_not_picked(scene):
+    assert reached(scene.after(scene.with_(scene.named, HIGH))) == [False, False]
+
+
+def test_lifted_a_little_is_not_picked(scene):
+    place = scene.start.things[scene.named].place + [0, 0, 0.04]
+    assert reached(scene.after(scene.held(place=place))) == [False, False]
+
+
+@pytest.mark.parametrize("name", ["aloha/scoop", "aloha/cup_handover", "aloha/fold_shorts"])
+def test_no_judge_pretends_to_know_a_task(name):
+    protocol = load_protocol(name, config("trials"))
+    with pytest.raises(ConfigError, match=r"no judge knows .* it knows pick, then one of place, insert, stack"):
+        Judge(protocol, next(iter(protocol.settings.values())))
+
+
+@pytest.mark.parametrize("name", ["fruit_to_plate", "cup_in_cup", "block_on_block"])
+def test_layouts_keep_their_distances_and_use_every_place(name):
+    protocol = load_protocol(f"xarm7/{name}", config("trials"))
+    setting = next(iter(protocol.settings.values()))
+    sides = []
+    for seed in range(200):
+        layout = draw_layout(protocol, setting, seed)
+        assert set(layout) == set(protocol.objects)
+        for a in layout:
+            kind = protocol.places[THINGS[a].kind]
+            assert abs(layout[a][0] - kind.x) <= kind.spread
+            assert min(abs(layout[a][1] - y) for y in kind.y) <= kind.spread
+            for b in layout:
+                if a != b:
+                    gap = np.hypot(layout[a][0] - layout[b][0], layout[a][1] - layout[b][1])
+                    assert gap >= THINGS[a].radius + THINGS[b].radius + 0.017
+        sides.append(layout[protocol.objects[0]][1] > 0)
+    assert 50 < sum(sides) < 150
+    assert draw_layout(protocol, setting, 5) == draw_layout(protocol, setting, 5)
+
+
+def test_novel_objects_are_laid_out_with_one_other_of_each_kind():
+    protocol = load_protocol("xarm7/fruit_to_plate_novel", config("trials"))
+    seen = set()
+    for seed in range(40):
+        layout = draw_layout(protocol, protocol.settings["pomegranate_blue"], seed)
+        assert {"pomegranate", "blue_plate"} < set(layout) and len(layout) == 4
+        seen |= set(layout)
+    assert seen == {"pomegranate", "apple", "orange", "blue_plate", "pink_plate", "purple_plate"}
+
+
+def test_one_distractor_is_drawn():
+    protocol = load_protocol("xarm7/cup_in_cup_distractors", config("trials"))
+    drawn = [set(draw_layout(protocol, protocol.settings["red_blue"], seed)) for seed in range(30)]
+    assert all(len(things) == 4 for things in drawn)
+    assert {"pomegranate", "green_cup"} == set.union(*drawn) - {"red_cup", "yellow_cup", "blue_cup"}
+
+
+def test_an_impossible_reset_is_told():
+    protocol = load_protocol("xarm7/cup_in_cup", config("trials"))
+    cup = protocol.places["cup"]
+    setting = protocol.settings["red_blue"]
+    tight = replace(protocol, places={"cup": replace(cup, y=np.array([0.0, 0.01, 0.02]), spread=0.01)})
+    with pytest.raises(ConfigError, match="leaves no room for"):
+        draw_layout(tight, setting, 0)
+    few = replace(protocol, places={"cup": replace(cup, y=np.array([0.0, 0.2]))})
+    with pytest.raises(ConfigError, match="2 places for 3 of 'cup'"):
+        draw_layout(few, setting, 0)
+    unknown = load_protocol("aloha/scoop", config("trials"))
+    with pytest.raises(ConfigError, match="no size is known of"):
+        draw_layout(unknown, next(iter(unknown.settings.values())), 0)
