@@ -13,7 +13,7 @@ from pathlib import Path
 from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
 from .core.reading import load_yaml, mapping
-from .resources import config
+from .resources import EXPERT, NO_POLICY, config
 from .trials.schedule import hide
 
 SIM_ADDRESS = "127.0.0.2"
@@ -22,7 +22,6 @@ UNPRIVILEGED_PORT = 10502
 PLANS = ("action_chunk", "chunk_source")
 PARK_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
-NO_POLICY, EXPERT = "none", "expert"
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,9 @@ ARGUMENTS = (
     Argument("shadows", False, "simulated cameras show shadows (four times the rendering time on a CPU)"),
     Argument("seed", 0, "of the simulated scene and of untrained weights"),
     Argument("protocol", "xarm7/fruit_to_plate", "file of config/trials; decides what lies on the simulated table"),
+    Argument("spread_m", 0.0, "things are laid so far from their places at most; 0: as the protocol says"),
+    Argument("camera_shift_m", 0.0, "the simulated base camera stands so far from its place, drawn by the seed"),
+    Argument("light", 1.0, "share of the simulated light"),
     Argument("park", False, "move to the parking posture on exit, if the robot is armed then"),
     Argument("use_sim_time", False, "take time from /clock"),
 )
@@ -226,7 +228,7 @@ def _policy(
 
 
 def _trials(value: Mapping[str, object], common: Mapping[str, object], policies: Sequence[str]) -> list[NodeSpec]:
-    session = {k: value[k] for k in ("protocol", "trials", "time_limit_s", "out", "seed", "bags")}
+    session = {k: value[k] for k in ("protocol", "trials", "time_limit_s", "out", "seed", "spread_m", "bags")}
     session |= {"policies": ",".join(policies), "simulated": value["hardware"] == "sim"}
     specs = [NodeSpec("trials", "trials", {"use_sim_time": value["use_sim_time"], **session}, keyboard=True)]
     if value["bags"]:
@@ -277,8 +279,9 @@ def _simulation(value: Mapping[str, object], common: Mapping[str, object], addre
         "shadows": value["shadows"],
     }
     drawing = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
-    scene = {"protocol": value["protocol"]}
-    robot = {"address": address, "seed": value["seed"], **scene}
+    scene = {"protocol": value["protocol"], "seed": value["seed"]}
+    robot = {"address": address, "spread_m": value["spread_m"], **scene}
+    cameras |= {k: value[k] for k in ("camera_shift_m", "light")}
     return [
         NodeSpec("sim_robot", "sim_robot", robot, {"MUJOCO_GL": "disable"}),
         NodeSpec("sim_cameras", "sim_cameras", {**common, **cameras, **scene}, drawing),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from .core.errors import ConfigError
 
+NO_POLICY, EXPERT = "none", "expert"  # at the place of a policy: nobody; the simulation's scripted expert
+
 
 def share() -> Path:
     """The folder that holds config/, launch/ and urdf/."""
@@ -25,7 +27,7 @@ def share() -> Path:
 
 def is_preset(policy: str) -> bool:
     """Whether a policy's name means a preset of config/models with untrained weights: no folder, no org/name."""
-    return "/" not in policy and not Path(policy).is_dir()
+    return "/" not in policy and not Path(policy).is_dir() and policy not in (EXPERT, NO_POLICY)
 
 
 def version() -> str:

@@ -10,9 +10,11 @@ import mujoco
 import numpy as np
 import pytest
 
+from himoe_ros.core.errors import SimulationError
 from himoe_ros.sim import renderer
 from himoe_ros.sim.renderer import CameraRenderer
-from himoe_ros.sim.xarm7_scene import CAMERAS
+from himoe_ros.sim.world import World
+from himoe_ros.sim.xarm7_scene import CAMERAS, build_scene, change_view
 
 
 @pytest.mark.parametrize("camera", CAMERAS)
@@ -35,6 +37,22 @@ def test_policy_cameras_see_both_fruits_and_both_plates(world, layout, camera):
     assert ((red > 150) & (green > 70) & (green < 160) & (blue < 60)).sum() > 40, "orange"
     assert ((blue > 140) & (red < 100)).sum() > 300, "blue plate"
     assert ((red > 170) & (blue > green + 15)).sum() > 300, "pink plate"
+
+
+def test_camera_and_light_may_be_changed(layout):
+    pictures = []
+    for shift, light in ((0.0, 1.0), (0.02, 1.0), (0.0, 0.75)):
+        model = build_scene(list(layout))
+        change_view(model, "base", shift, light, seed=1)
+        world = World(model)
+        world.reset(layout)
+        with CameraRenderer(model, 224, 224) as camera_renderer:
+            pictures.append(camera_renderer.render(world.data, "base").astype(float))
+    plain, moved, dark = pictures
+    assert np.abs(moved - plain).mean() > 2 and moved.mean() == pytest.approx(plain.mean(), rel=0.05)
+    assert 0.7 < dark.mean() / plain.mean() < 0.95
+    with pytest.raises(SimulationError, match="expected a shift >= 0 m and a share of light from 0 to 1, got -1 and 1"):
+        change_view(build_scene([]), "base", -1, 1, 0)
 
 
 def test_images_do_not_share_memory(world, layout):

@@ -225,6 +225,16 @@ def test_layouts_keep_their_distances_and_use_every_place(name):
     assert draw_layout(protocol, setting, 5) == draw_layout(protocol, setting, 5)
 
 
+def test_places_may_be_widened():
+    protocol = load_protocol("xarm7/fruit_to_plate", config("trials"))
+    setting = protocol.settings["apple_blue"]
+    far = [draw_layout(protocol.widened(0.1), setting, s)["apple"][0] - 0.34 for s in range(100)]
+    assert 0.07 < np.abs(far).max() <= 0.1
+    assert protocol.widened(0.0) is protocol
+    with pytest.raises(ConfigError, match="spread_m must be from 0 to 0.12, got 0.2"):
+        protocol.widened(0.2)
+
+
 def test_novel_objects_are_laid_out_with_one_other_of_each_kind():
     protocol = load_protocol("xarm7/fruit_to_plate_novel", config("trials"))
     seen = set()

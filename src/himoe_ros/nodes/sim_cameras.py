@@ -32,6 +32,8 @@ class SimCameras(ManagedNode):
         self._width, self._height = self.parameter("width", 224), self.parameter("height", 224)
         self._rate = self.parameter("rate_hz", 10.0)
         self._shadows = self.parameter("shadows", False)
+        self._seed = self.parameter("seed", 0)
+        self._shift, self._light = self.parameter("camera_shift_m", 0.0), self.parameter("light", 1.0)
         self._name = self.parameter("protocol", "xarm7/fruit_to_plate")  # decides what lies there
 
     def setup(self) -> None:
@@ -41,10 +43,11 @@ class SimCameras(ManagedNode):
         from ..sim.renderer import CameraRenderer  # noqa: PLC0415
         from ..sim.sensor_noise import SensorNoise  # noqa: PLC0415
         from ..sim.world import World  # noqa: PLC0415
-        from ..sim.xarm7_scene import build_scene  # noqa: PLC0415
+        from ..sim.xarm7_scene import build_scene, change_view  # noqa: PLC0415
 
         cameras = load_embodiment(self._embodiment_name, config("embodiments")).cameras
         model = build_scene(things_of(load_protocol(self._name, config("trials"))), shadows=self._shadows)
+        change_view(model, cameras[0].name, self._shift, self._light, self._seed)
         self._world = World(model)
         self._renderer = CameraRenderer(model, self._width, self._height)
         self._images = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in cameras}

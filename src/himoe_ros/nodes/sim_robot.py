@@ -45,6 +45,7 @@ class SimRobot(ManagedNode):
         self._address = self.parameter("address", "127.0.0.2")
         self._name = self.parameter("protocol", "xarm7/fruit_to_plate")  # decides what lies there
         self.parameter("setting", "")  # of the protocol; its first one without it
+        self._spread = self.parameter("spread_m", 0.0)  # of things from their places; 0: the protocol's
         self.parameter("seed", 0)
         self._state = self.create_publisher(JointState, "sim/state", RECORD)
         self._commands = self.create_publisher(JointState, "sim/commands", RECORD)
@@ -56,7 +57,7 @@ class SimRobot(ManagedNode):
 
     def setup(self) -> None:
         self._arm = load_embodiment("xarm7", config("embodiments")).arms[0]
-        self._protocol = load_protocol(self._name, config("trials"))
+        self._protocol = load_protocol(self._name, config("trials")).widened(self._spread)
         self._world = World(build_scene(things_of(self._protocol)))
         self._world.reset(self._layout())
         self._box = XArmBox(self._world, time.monotonic(), on_received=self._publish_request)

@@ -97,6 +97,7 @@ class TrialView:
         self.truth: Truth | None = None
         self.mode, self.reason = "", ""
         self.told: dict[str, str] = {}  # node -> its trouble
+        self.trouble = ""  # why the present trial cannot count
         for camera in embodiment.cameras:
             node.create_subscription(Image, camera.topic, functools.partial(self._on_image, camera.name), SENSOR)
         node.create_subscription(JointState, "joint_states", self._on_joints, RECORD)
@@ -107,9 +108,16 @@ class TrialView:
             node.create_subscription(JointState, "sim/state", self._on_truth, RECORD)
 
     def watch(self, watched: Watched | None) -> None:
-        """From now on this trial is judged and filmed; None ends it."""
+        """From now on this trial is judged and filmed; None ends it, and its video."""
         with self._lock:
-            self._watched = watched
+            before, self._watched = self._watched, watched
+        if watched is not None:
+            self.trouble = ""
+        if before is not None:
+            try:
+                before.video.close()
+            except OSError as error:
+                self._spoiled(error)
 
     def lost(self) -> str:
         """What has not been heard of for too long, in words, or ""."""
@@ -126,6 +134,9 @@ class TrialView:
     def at(self, place: Mapping[str, float], tolerance: float) -> bool:
         """Whether every named joint is there, within so many rad or m."""
         return all(abs(self.joints.get(joint, np.inf) - value) < tolerance for joint, value in place.items())
+
+    def _spoiled(self, error: OSError) -> None:
+        self.trouble = f"the video cannot be written: {error}"
 
     def _views(self) -> Sequence[Picture]:
         return [self.images[c.name] for c in self._embodiment.cameras]
@@ -145,7 +156,10 @@ class TrialView:
             return
         with self._lock:
             if self._watched is not None:
-                self._watched.video.add(self.picture(), seconds(message.header.stamp))
+                try:
+                    self._watched.video.add(self.picture(), seconds(message.header.stamp))
+                except OSError as error:  # FFmpeg's errors are of that kind, too
+                    self._spoiled(error)
 
     def _on_joints(self, message: JointState) -> None:
         self._heard["joint_states"] = time.monotonic()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from ..core.embodiment import load_embodiment
@@ -23,6 +24,7 @@ from ..trials.schedule import Planned
 from ..trials.session import Header, Session, TrialResult
 from ..trials.summary import summary
 from ..trials.video import VideoWriter
+from .conversions import image_message
 from .managed import LATCHED, ManagedNode, run
 from .operator import Left, Operator
 from .orders import Orders
@@ -45,7 +47,9 @@ class Trials(ManagedNode):
         super().__init__("trials")
         self._worker = self.worker("trials")
         self._session: Session | None = None
-        self._protocol = load_protocol(self.require("protocol", "a file in config/trials"), config("trials"))
+        spread = self.parameter("spread_m", 0.0)
+        name = self.require("protocol", "a file in config/trials")
+        self._protocol = load_protocol(name, config("trials")).widened(spread)
         self._embodiment = load_embodiment(self._protocol.embodiment, config("embodiments"))
         policies = self.require("policies", "the policies' names, commas between")
         self._simulated = self.parameter("simulated", True)
@@ -59,7 +63,7 @@ class Trials(ManagedNode):
             policies=policies.split(","),
             seed=self.parameter("seed", 0),
             simulated=self._simulated,
-            about={"version": version(), "time_limit_s": f"{self._limit:g}"},
+            about={"version": version(), "time_limit_s": f"{self._limit:g}", "spread_m": f"{spread:g}"},
             untrained=[policy for policy in policies.split(",") if is_preset(policy)],
         )
         self._operator = Operator(self, self._leave)
@@ -76,6 +80,7 @@ class Trials(ManagedNode):
         self._view = TrialView(self, self._embodiment, self._simulated)
         self._orders = Orders(self, self._view, self._alive, self._simulated, self._bags)
         self._instruction = self.create_publisher(String, "instruction", LATCHED)
+        self._overlay = self.create_publisher(Image, "trials/overlay", LATCHED)
         self._policy = self.create_publisher(String, "trials/policy", LATCHED)  # label of the one that drives
 
     def begin(self) -> None:
@@ -149,20 +154,15 @@ class Trials(ManagedNode):
         title = f"{planned.index + 1}  {planned.label}  {setting.instruction}"
         watched = Watched(judge, VideoWriter(self._out / files["video"], VIDEO_FPS), time.monotonic(), title)
         self._save_picture(files["start_frame"])
-        self._view.watch(watched)
         began = time.time()
         try:
-            ended, reason = self._watch(watched)
+            ended, reason = self._filmed(watched)
             seconds = time.monotonic() - watched.began
             self._save_picture(files["last_frame"])
             verdict = judge.verdict if judge else self._asked(ended)
         except Void:
             self._orders.end_bag("discard", {})
             raise
-        finally:
-            self._view.watch(None)
-            watched.video.close()
-            self._say("")
         result = TrialResult(
             planned.index,
             attempt,
@@ -200,9 +200,7 @@ class Trials(ManagedNode):
             lambda: self._view.at(home, HOME_TOLERANCE_RAD), HOME_WITHIN_S, lambda: "the robot is not at home"
         )
         if not self._simulated:
-            told = f"{self._protocol.recipe} Then: {setting.instruction}"
-            if self._operator.ask(f"reset: {told}", ["next", "void"], self._alive) == "void":
-                raise Void(self._operator.reason or "not reset")
+            self._ask_for_reset(planned, setting)
             return
         self._orders.reset(planned.setting, planned.scene)
         layout = draw_layout(self._protocol, setting, planned.scene)
@@ -213,6 +211,23 @@ class Trials(ManagedNode):
                 raise Void(f"the scene was not as drawn {RESET_WITHIN_S:g} s after its reset")
             time.sleep(0.05)
 
+    def _ask_for_reset(self, planned: Planned, setting: Setting) -> None:
+        """The operator's part; where this scene was met before, its start is shown over what the cameras see."""
+        before = [r for r in self._session.results if r.scene == planned.scene]
+        wanted = cv2.imread(str(self._out / before[-1].files["start_frame"])) if before else None
+        told = f"reset: {self._protocol.recipe} Then: {setting.instruction}"
+        if wanted is not None:
+            told += f". As before: see the images on {self._overlay.topic_name}"
+
+        def show() -> None:
+            self._alive()
+            if wanted is not None:
+                shown = cv2.addWeighted(wanted[..., ::-1], 0.5, self._view.picture(), 0.5, 0.0)
+                self._overlay.publish(image_message(shown, self.seconds_now(), "wanted start"))
+
+        if self._operator.ask(told, ["next", "void"], show) == "void":
+            raise Void(self._operator.reason or "not reset")
+
     def _laid_out(self, layout: dict[str, tuple[float, float, float]]) -> bool:
         truth = self._view.truth
         return truth is not None and all(
@@ -221,6 +236,18 @@ class Trials(ManagedNode):
             for n, (x, y, _) in layout.items()
         )
 
+    def _filmed(self, watched: Watched) -> tuple[str, str]:
+        """As `_watch`; afterwards the policy rests, and the video is on the disk."""
+        self._view.watch(watched)
+        try:
+            ended = self._watch(watched)
+        finally:
+            self._view.watch(None)
+            self._say("")
+        if self._view.trouble:
+            raise Void(self._view.trouble)
+        return ended
+
     def _watch(self, watched: Watched) -> tuple[str, str]:
         """Until the trial ends; returns why, and the reason in words where it was not asked for."""
         while True:
@@ -228,7 +255,7 @@ class Trials(ManagedNode):
             orders, mode, reason = self._operator.orders(), self._view.mode, self._view.reason
             if "void" in orders:
                 raise Void(self._operator.reason or "declared void by the operator")
-            if lost := self._view.lost():
+            if lost := self._view.trouble or self._view.lost():
                 raise Void(lost)
             if watched.judge is not None and watched.judge.verdict.success:
                 return "success", ""
@@ -260,7 +287,8 @@ class Trials(ManagedNode):
         self._instruction.publish(String(data=instruction))
 
     def _save_picture(self, name: str) -> None:
-        cv2.imwrite(str(self._out / name), self._view.picture()[..., ::-1], JPEG)
+        if not cv2.imwrite(str(self._out / name), self._view.picture()[..., ::-1], JPEG):
+            raise Void(f"{self._out / name} cannot be written; make room")
 
 
 def main() -> None:

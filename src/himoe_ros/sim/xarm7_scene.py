@@ -130,6 +130,28 @@ def build_scene(things: Collection[str], shadows: bool = False) -> mujoco.MjMode
     return spec.compile()
 
 
+def change_view(model: mujoco.MjModel, camera: str, shift: float, light: float, seed: int) -> None:
+    """Let a policy see the workplace otherwise than it learned it.
+
+    Args:
+        model: changed in place.
+        camera: this one is moved.
+        shift: m, in a direction that the seed draws.
+        light: share of all light, from 0 to 1.
+        seed: of the direction.
+
+    Raises:
+        SimulationError: a shift or share that cannot be.
+    """
+    if shift < 0 or not 0 <= light <= 1:
+        raise SimulationError(f"expected a shift >= 0 m and a share of light from 0 to 1, got {shift} and {light}")
+    direction = np.random.default_rng(seed).standard_normal(3)
+    model.camera(camera).pos += shift * direction / np.linalg.norm(direction)
+    head = model.vis.headlight
+    for lights in (model.light_ambient, model.light_diffuse, head.ambient, head.diffuse):
+        lights[:] = light * lights
+
+
 def _add_walls(spec: mujoco.MjSpec, cup: mujoco.MjsBody) -> None:
     """A floor, and boxes that lean outward, all around: hollow, so that another cup goes in."""
     own, mass = spec.find_default("cup"), CUP_MASS_KG / (CUP_SEGMENTS + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..core.errors import ConfigError
 from ..core.observation import Floats
 from ..core.reading import count, load_yaml, mapping, names, number, numbers, positive, text
 
+WIDEST_M = 0.12  # farther from their places, things fall off the reach of the arm
 NAMED, ONE_OTHER = "named", "one_other_"  # among the objects: those of the setting; one more of a kind, drawn
 
 
@@ -67,6 +68,14 @@ class Protocol:
     distractors: tuple[str, ...]
     recipe: str
     places: Mapping[str, Place]
+
+    def widened(self, spread: float) -> Protocol:
+        """The same with things laid up to `spread` m, >= 0, from their places; as it is for 0."""
+        if spread == 0:
+            return self
+        if not 0 < spread <= WIDEST_M:
+            raise ConfigError(f"spread_m must be from 0 to {WIDEST_M:g}, got {spread}")
+        return replace(self, places={name: replace(place, spread=spread) for name, place in self.places.items()})
 
     @property
     def trials(self) -> int:
