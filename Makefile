@@ -7,13 +7,22 @@ LIBRARIES := libegl1 libosmesa6 libgl1
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export MUJOCO_GL ?= egl
 
-.PHONY: demo test faults mutants soak interop lint bench venv clean
+.PHONY: demo test trials faults mutants soak interop lint bench venv clean
 
 demo: venv
 	$(BIN)/himoe demo
 
 test: lint
 	$(BIN)/pytest
+
+# All xArm7 protocols, 86 trials, and a report of them; what was interrupted is gone on with.
+POLICY ?= expert
+PROTOCOLS := fruit_to_plate cup_in_cup block_on_block cup_in_cup_distractors fruit_to_plate_novel
+TRIALS := himoe_trials/$(notdir $(POLICY))
+trials: venv
+	set -e; for protocol in $(PROTOCOLS); do \
+		$(BIN)/himoe trials run xarm7/$$protocol --policy $(POLICY) --out $(TRIALS)/$$protocol; done
+	$(BIN)/himoe trials report $(PROTOCOLS:%=$(TRIALS)/%) --published --out $(TRIALS)/report
 
 faults: venv
 	HIMOE_CYCLES=1000 $(BIN)/pytest -m '' test/faults
