@@ -30,6 +30,7 @@ from ..core.safety import load_safety
 from ..resources import config
 from .conversions import joint_message, message_source, pose_message, status_message
 from .managed import COMMAND, LATCHED, RECORD, ManagedNode, run
+from .priority import go_first, goes_first
 
 WATCH_PERIOD_S = 0.1  # how often the source of chunks and the state are looked at
 STATE_PERIOD_S = 1.0  # how often an unchanged state is told again
@@ -110,7 +111,8 @@ class Controller(ManagedNode):
             return {"mode": "unconfigured"}
         if self._loop.mode is Mode.FAULTED:
             self.note(self._loop.reason)
-        return {**self._depends_on(), **self._counts, "speed_scale": self._speed_scale, "first_command_ms": ages}
+        told = {"speed_scale": self._speed_scale, "first_command_ms": ages, "real_time": goes_first()}
+        return {**self._depends_on(), **self._counts, **told}
 
     def _depends_on(self) -> dict[str, object]:
         """The mode and its reason, and the age in s of everything that motion depends on."""
@@ -282,6 +284,7 @@ class Controller(ManagedNode):
 
 
 def main() -> None:
+    go_first()
     run(Controller)
 
 

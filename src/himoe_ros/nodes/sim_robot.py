@@ -27,6 +27,7 @@ from ..trials.layout import Layout, draw_layout, things_of
 from ..trials.protocol import load_protocol
 from .conversions import joint_message
 from .managed import RECORD, ManagedNode, run
+from .priority import go_first
 
 TICK_S = 0.004  # the real box interpolates at 250 Hz
 PUBLISH_EVERY = 5  # ticks between messages on sim/state: 50 Hz
@@ -147,6 +148,7 @@ class SimRobot(ManagedNode):
 
 
 def main() -> None:
+    go_first()  # a real box has a computer of its own
     run(SimRobot)
 
 
