@@ -101,9 +101,9 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(self.heads * self.head_dim, width, bias=False)
 
     def forward(self, x_BTD: Tensor, memory: Suffix | Actions, layer: int) -> Tensor:
-        qkv = self.qkv_proj(x_BTD).unflatten(-1, (-1, self.head_dim))
-        qk, v = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
-        q, k = rotate(qk, *memory.rope).split((self.heads, self.kv_heads), dim=2)
+        qkv = self.qkv_proj(x_BTD).view(*x_BTD.shape[:2], -1, self.head_dim)
+        qk, v = qkv.split_with_sizes((self.heads + self.kv_heads, self.kv_heads), dim=2)
+        q, k = rotate(qk, *memory.rope).split_with_sizes((self.heads, self.kv_heads), dim=2)
         keys, values = memory.add(layer, k.transpose(1, 2), v.transpose(1, 2))
         return self.o_proj(attend(q, keys, values, memory.mask))
 

@@ -16,7 +16,7 @@ from .config import HiMoEConfig
 from .flow import flow_times, integrate, time_embedding
 from .inputs import ModelInputs, check_inputs
 from .moe import Experts, HeterogeneityBalancingMoE
-from .packed import pack_linears
+from .packed import pack
 from .prefix import Prefix
 
 
@@ -146,8 +146,8 @@ class HiMoEVLA(nn.Module):
         for kind in (HeterogeneityBalancingMoE, Experts):
             for module in [m for m in self.modules() if isinstance(m, kind)]:
                 module.arrange()
-        pack_linears(self.prefix)
-        pack_linears(self.expert)
+        pack(self.prefix)
+        pack(self.expert)
         return self
 
     def encode(self, inputs: ModelInputs) -> Context:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+EPSILON = 1e-6  # of every RMS norm
+
 
 def gated(gate_up: Tensor, silu: bool) -> Tensor:
     """act(gate) * up of (..., 2 F), gate before up. Gemma's activation is tanh-GELU, that of experts SiLU."""
@@ -30,7 +32,7 @@ class RMSNorm(nn.Module):
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
     """x / rms(x) * (1 + w), computed in float32, as Gemma does."""
     wide = x.float()
-    normed = wide * (wide.square().mean(-1, keepdim=True) + 1e-6).rsqrt()
+    normed = wide * (wide.square().mean(-1, keepdim=True) + EPSILON).rsqrt()
     return torch.addcmul(normed, normed, weight.float()).to(x.dtype)
 
 
@@ -57,10 +59,10 @@ def attend(q_BTHC: Tensor, k_BKLC: Tensor, v_BKLC: Tensor, mask: Tensor | None) 
     Args:
         mask: (B or 1, 1, T or 1, L) bool, False where a token (third axis) must not look; None hides nothing.
     """
-    t, heads = q_BTHC.shape[1:3]
+    b, t, heads, c = q_BTHC.shape
     kv = k_BKLC.shape[1]
     if mask is not None and mask.shape[2] > 1:
         mask = mask.repeat_interleave(heads // kv, dim=2)
-    q = q_BTHC.unflatten(2, (kv, -1)).transpose(1, 2).flatten(2, 3)
+    q = q_BTHC.view(b, t, kv, -1, c).transpose(1, 2).reshape(b, kv, -1, c)
     out = F.scaled_dot_product_attention(q, k_BKLC, v_BKLC, attn_mask=mask)
-    return out.unflatten(2, (t, -1)).transpose(1, 2).flatten(2)
+    return out.view(b, kv, t, -1, c).transpose(1, 2).reshape(b, t, -1)

@@ -20,6 +20,7 @@ from .packed import PackedLinear, packs
 
 SMALL = 1 << 21  # elements of a stacked weight below which all experts run on all tokens
 ROUTER_STD = 0.006  # of a router that begins nearly indifferent (AdaMoE, released default)
+Map = Callable[[Tensor], Tensor]
 
 
 class DenseMLP(nn.Module):
@@ -59,9 +60,10 @@ class Experts(nn.Module):
         self.silu = silu
         self.gate_up_proj = nn.Parameter(torch.empty(e, 2 * f, width))
         self.down_proj = nn.Parameter(torch.empty(e, width, f))
-        self.always = 0  # by `join`: experts, the last ones, that every token hears
-        self.packed: nn.ModuleList | None = None  # by `arrange`: for each expert its two maps
-        self.together: nn.ModuleList | None = None  # by `arrange`: the two maps of all small experts side by side
+        # How much of each expert a token hears that did not choose it: by `join`, all of the last ones.
+        self.register_buffer("unchosen", torch.zeros(e), persistent=False)
+        self.packed: list[tuple[Map, Map]] | None = None  # by `arrange`: of each expert
+        self.together: tuple[Map, Map] | None = None  # by `arrange`: of all small experts side by side
 
     def forward(self, x_BTD: Tensor, routing: Routing) -> Tensor:
         """Sum over the chosen experts of weight * expert(x)."""
@@ -75,10 +77,11 @@ class Experts(nn.Module):
         if not packs(self.gate_up_proj):
             return
         if self._small:
-            self.together = nn.ModuleList(map(PackedLinear, self._side_by_side()))
+            gate_up, down = self._side_by_side()
+            self.together = PackedLinear(gate_up), PackedLinear(down)
             return
         pairs = zip(self.gate_up_proj, self.down_proj, strict=True)
-        self.packed = nn.ModuleList(nn.ModuleList(map(PackedLinear, pair)) for pair in pairs)
+        self.packed = [(PackedLinear(gate_up), PackedLinear(down)) for gate_up, down in pairs]
         for name in ("gate_up_proj", "down_proj"):  # a second copy would double the memory
             setattr(self, name, nn.Parameter(getattr(self, name).to("meta"), requires_grad=False))
 
@@ -90,7 +93,7 @@ class Experts(nn.Module):
         f = self.down_proj.shape[-1]
         gate_up_2SFD = shared.gate_up_proj.weight.unflatten(0, (2, -1, f))
         down_DSF = shared.down_proj.weight.unflatten(1, (-1, f))
-        self.always = down_DSF.shape[1]
+        self.unchosen = torch.cat([self.unchosen, self.unchosen.new_ones(down_DSF.shape[1])])
         self.gate_up_proj = nn.Parameter(torch.cat([self.gate_up_proj, gate_up_2SFD.transpose(0, 1).flatten(1, 2)]))
         self.down_proj = nn.Parameter(torch.cat([self.down_proj, down_DSF.transpose(0, 1)]))
         return True
@@ -102,9 +105,7 @@ class Experts(nn.Module):
     def _all(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
         """Run every expert on every token: fewest operations, for experts that fit a cache."""
         experts = len(self.gate_up_proj)
-        weight_NE = weight_NK.new_zeros(len(x_ND), experts - self.always).scatter(-1, chosen_NK, weight_NK)
-        if self.always:
-            weight_NE = F.pad(weight_NE, (0, self.always), value=1.0)
+        weight_NE = self.unchosen.to(weight_NK.dtype).expand(len(x_ND), -1).scatter(-1, chosen_NK, weight_NK)
         gate_up, down = self.together or (partial(F.linear, weight=w) for w in self._side_by_side())
         gate_up_NEF = gate_up(x_ND).unflatten(-1, (experts, -1))
         return down((gated(gate_up_NEF, self.silu) * weight_NE.unsqueeze(-1)).flatten(1))
@@ -174,11 +175,11 @@ class Chosen:
     """
 
     probability: Tensor
-    gate_up: Callable[[Tensor], Tensor]
-    down: Callable[[Tensor], Tensor]
+    gate_up: Map
+    down: Map
 
 
-def _own_linear(weight_BOI: Tensor) -> Callable[[Tensor], Tensor]:
+def _own_linear(weight_BOI: Tensor) -> Map:
     """(B, T, I) -> (B, T, O), each sample with its own weight."""
     if len(weight_BOI) == 1 and packs(weight_BOI):
         return PackedLinear(weight_BOI[0])

@@ -1,14 +1,19 @@
-"""Linear maps for evaluation on a CPU: weights laid out once as oneDNN multiplies them, not at every product."""
+"""What evaluation on a CPU calls in place of modules: weights laid out once, not at every call.
+
+Plain callables: at the size of a chunk, what torch.nn.Module does around a call costs as much as a small product.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
-SMALLEST = 1 << 17  # elements: smaller products in float32 take less time as they are
+from .layers import EPSILON, RMSNorm
 
 
-class PackedLinear(nn.Module):
+class PackedLinear:
     """x W^T + b. Its `weight` has the shape and dtype of the one it was made of, but no values that can be read."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
@@ -17,30 +22,53 @@ class PackedLinear(nn.Module):
             weight: (O, I), of a dtype that `packs`.
             bias: (O,).
         """
-        super().__init__()
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
-        self.weight = nn.Parameter(packed, requires_grad=False)
-        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
+        self.bias = None if bias is None else bias.detach()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
+
+
+class PackedNorm:
+    """An RMSNorm as x / sqrt(|x|^2 + D eps) * sqrt(D) (1 + w), of which the last factor is known beforehand."""
+
+    def __init__(self, weight: Tensor) -> None:
+        """
+        Args:
+            weight: (D,).
+        """
+        width = len(weight)
+        self._scale = math.sqrt(width) * (1.0 + weight.detach().float())
+        self._least = self._scale.new_full((), math.sqrt(width * EPSILON))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        return (wide / torch.hypot(length, self._least) * self._scale).to(x.dtype)
 
 
 def packs(weight: Tensor) -> bool:
-    """Whether this machine can pack such a weight, and gains by it."""
+    """Whether this machine can pack such a weight."""
     if weight.device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     if weight.dtype is torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return weight.dtype is torch.float32 and weight.numel() >= SMALLEST
+    return weight.dtype is torch.float32
 
 
 @torch.no_grad()
-def pack_linears(module: nn.Module) -> None:
-    """Replace every nn.Linear below a module; one at a time, so that little memory is needed beside the weights."""
-    for name, child in module.named_children():
+def pack(module: nn.Module) -> None:
+    """Replace every nn.Linear and RMSNorm below a module; one at a time, so that little memory is needed beside."""
+    for name, child in list(module.named_children()):
         if type(child) is nn.Linear and packs(child.weight):
-            setattr(module, name, PackedLinear(child.weight, child.bias))
+            _replace(module, name, PackedLinear(child.weight, child.bias))
+        elif type(child) is RMSNorm and packs(child.weight):
+            _replace(module, name, PackedNorm(child.weight))
         else:
-            pack_linears(child)
+            pack(child)
+
+
+def _replace(module: nn.Module, name: str, call: PackedLinear | PackedNorm) -> None:
+    delattr(module, name)
+    setattr(module, name, call)
