@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from dataclasses import replace
@@ -17,6 +18,8 @@ from himoe_ros.model.config import LayerKind, MoEConfig, load_model_config, pars
 from himoe_ros.model.flow import flow_loss, flow_times, integrate, interpolate, time_embedding
 from himoe_ros.model.himoe import HiMoEVLA
 from himoe_ros.model.inputs import ModelInputs
+from himoe_ros.model.layers import rms_norm
+from himoe_ros.model.packed import PackedNorm
 from himoe_ros.resources import config
 
 
@@ -140,10 +143,26 @@ def test_both_ways_to_run_experts_agree_with_gradients(model, monkeypatch):
 
 
 def test_arranged_weights_give_the_same_samples(model):
-    arranged = HiMoEVLA(model.config).initialise(0).eval().arrange()
+    plain, arranged = (copy.deepcopy(model) for _ in range(2))
+    for each in (plain, arranged):
+        generator = torch.Generator().manual_seed(3)
+        for parameter in (p for p in each.parameters() if p.dim() < 2):  # norms and biases, which begin neutral
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
     torch.testing.assert_close(
-        arranged.sample_actions(inputs(), noise()), model.sample_actions(inputs(), noise()), atol=2e-5, rtol=1e-5
+        arranged.arrange().sample_actions(inputs(), noise()),
+        plain.sample_actions(inputs(), noise()),
+        atol=2e-5,
+        rtol=1e-5,
     )
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [0.0, 1e-4, 1.0, 1e4])
+def test_a_packed_norm_is_the_norm_at_any_size(kind, size):
+    generator = torch.Generator().manual_seed(0)
+    x = (size * torch.randn(2, 5, 192, generator=generator)).to(kind)
+    weight = torch.randn(192, generator=generator).to(kind)
+    torch.testing.assert_close(PackedNorm(weight)(x), rms_norm(x, weight))
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])

@@ -146,7 +146,7 @@ class HiMoEVLA(nn.Module):
         for kind in (HeterogeneityBalancingMoE, Experts):
             for module in [m for m in self.modules() if isinstance(m, kind)]:
                 module.arrange()
-        pack(self.prefix)
+        self.prefix.arrange()
         pack(self.expert)
         return self
 

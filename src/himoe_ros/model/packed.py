@@ -16,18 +16,20 @@ from .layers import EPSILON, RMSNorm
 class PackedLinear:
     """x W^T + b. Its `weight` has the shape and dtype of the one it was made of, but no values that can be read."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> None:
         """
         Args:
             weight: (O, I), of a dtype that `packs`.
             bias: (O,).
+            gelu: whether tanh-GELU follows, which costs least while the product is at hand.
         """
+        self._then = ("gelu", [], "tanh") if gelu else ("none", [], "")
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
         self.bias = None if bias is None else bias.detach()
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        return torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, *self._then)
 
 
 class PackedNorm:
@@ -62,13 +64,14 @@ def pack(module: nn.Module) -> None:
     """Replace every nn.Linear and RMSNorm below a module; one at a time, so that little memory is needed beside."""
     for name, child in list(module.named_children()):
         if type(child) is nn.Linear and packs(child.weight):
-            _replace(module, name, PackedLinear(child.weight, child.bias))
+            replace(module, name, PackedLinear(child.weight, child.bias))
         elif type(child) is RMSNorm and packs(child.weight):
-            _replace(module, name, PackedNorm(child.weight))
+            replace(module, name, PackedNorm(child.weight))
         else:
             pack(child)
 
 
-def _replace(module: nn.Module, name: str, call: PackedLinear | PackedNorm) -> None:
+def replace(module: nn.Module, name: str, call: PackedLinear | PackedNorm) -> None:
+    """Put a plain callable where a module was."""
     delattr(module, name)
     setattr(module, name, call)

@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import GemmaConfig, GemmaModel, SiglipVisionConfig, SiglipVisionModel
+from transformers.models.gemma.modeling_gemma import GemmaAttention, GemmaMLP
+from transformers.models.siglip.modeling_siglip import SiglipMLP
 
 from .action_expert import Context
 from .config import HiMoEConfig
 from .layers import attend, rms_norm, rope, rotate
+from .packed import PackedLinear, pack, packs, replace
 
 
 class Prefix(nn.Module):
@@ -46,6 +49,22 @@ class Prefix(nn.Module):
             )
         )
 
+    def arrange(self) -> None:
+        """Pack the weights for a CPU: one product for queries, keys and values, and GELUs within the one before."""
+        if packs(self.projector.weight):
+            for module in self.modules():
+                if isinstance(module, SiglipMLP):
+                    replace(module, "fc1", PackedLinear(module.fc1.weight, module.fc1.bias, gelu=True))
+                    module.activation_fn = nn.Identity()
+                elif isinstance(module, GemmaMLP):
+                    replace(module, "gate_proj", PackedLinear(module.gate_proj.weight, gelu=True))
+                    module.act_fn = nn.Identity()
+                elif isinstance(module, GemmaAttention):
+                    apart = [module.q_proj, module.k_proj, module.v_proj]
+                    module.qkv_proj = PackedLinear(torch.cat([proj.weight for proj in apart]))
+                    del module.q_proj, module.k_proj, module.v_proj
+        pack(self)
+
     def forward(self, images: Tensor, view_mask: Tensor | None, tokens: Tensor, token_mask: Tensor | None) -> Context:
         """
         Args:
@@ -58,19 +77,21 @@ class Prefix(nn.Module):
         b, length, _ = x_BLD.shape
         position = torch.arange(length, device=x_BLD.device)[None] if valid is None else valid.cumsum(-1) - 1
         mask = None if valid is None else valid[:, None, None]
-        angles = rope(position, self.language_model.config.head_dim)
+        gemma = self.language_model.config
+        heads, kv_heads = gemma.num_attention_heads, gemma.num_key_value_heads
+        angles = rope(position, gemma.head_dim)
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for layer in self.language_model.layers:
             part = layer.self_attn
             normed = rms_norm(x_BLD, layer.input_layernorm.weight)
-            q, k, v = (
-                proj(normed).view(b, length, -1, part.head_dim) for proj in (part.q_proj, part.k_proj, part.v_proj)
-            )
-            keys.append(rotate(k, *angles).transpose(1, 2))
+            qkv = _queries_keys_values(part, normed).view(b, length, -1, part.head_dim)
+            qk, v = qkv.split_with_sizes((heads + kv_heads, kv_heads), dim=2)
+            q, k = rotate(qk, *angles).split_with_sizes((heads, kv_heads), dim=2)
+            keys.append(k.transpose(1, 2))
             values.append(v.transpose(1, 2))
             if len(keys) < len(self.language_model.layers):  # the rest of the last layer reaches no action
-                x_BLD = x_BLD + part.o_proj(attend(rotate(q, *angles), keys[-1], values[-1], mask))
+                x_BLD = x_BLD + part.o_proj(attend(q, keys[-1], values[-1], mask))
                 x_BLD = x_BLD + layer.mlp(rms_norm(x_BLD, layer.post_attention_layernorm.weight))
         return Context(tuple(keys), tuple(values), valid, position[:, -1:] + 1)
 
@@ -91,3 +112,10 @@ class Prefix(nn.Module):
         view_mask = torch.ones(b, views, dtype=torch.bool, device=tokens.device) if view_mask is None else view_mask
         token_mask = torch.ones_like(tokens, dtype=torch.bool) if token_mask is None else token_mask
         return embedded, torch.cat([view_mask.repeat_interleave(patches, dim=1), token_mask], dim=1)
+
+
+def _queries_keys_values(part: GemmaAttention, x_BLD: Tensor) -> Tensor:
+    """All three side by side."""
+    if hasattr(part, "qkv_proj"):
+        return part.qkv_proj(x_BLD)
+    return torch.cat([part.q_proj(x_BLD), part.k_proj(x_BLD), part.v_proj(x_BLD)], dim=-1)
