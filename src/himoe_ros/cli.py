@@ -29,6 +29,7 @@ from .recording_commands import add_bag_commands, add_export_command
 from .resources import config, is_preset
 from .runner import run_graph
 from .sim_commands import add_sim_commands
+from .train_commands import add_train_command
 from .trials.layout import draw_layout
 from .trials.protocol import load_protocol
 from .trials_commands import add_trials_commands, run_session
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add_export_command(commands)
     add_sim_commands(commands)
     add_trials_commands(commands)
+    add_train_command(commands)
     return parser
 
 

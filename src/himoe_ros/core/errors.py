@@ -35,5 +35,9 @@ class RecordingError(HimoeError):
     """A bag or data set cannot be written or read."""
 
 
+class TrainingError(HimoeError):
+    """A training cannot begin or go on."""
+
+
 class SimulationError(HimoeError):
     """The simulator cannot start or run."""

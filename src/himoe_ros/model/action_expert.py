@@ -32,6 +32,15 @@ class Context:
     valid: Tensor | None
     length: Tensor
 
+    def repeated(self, times: int) -> Context:
+        """Each one of the batch so many times in a row."""
+        if times == 1:
+            return self
+        keys, values = (tuple(t.repeat_interleave(times, 0) for t in ts) for ts in (self.keys, self.values))
+        valid = None if self.valid is None else self.valid.repeat_interleave(times, 0)
+        length = self.length if len(self.length) == 1 else self.length.repeat_interleave(times, 0)
+        return Context(keys, values, valid, length)
+
 
 class Suffix:
     """The state token and the action tokens behind a context: the state sees no action, the actions see all.

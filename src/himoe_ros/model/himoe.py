@@ -132,11 +132,22 @@ class HiMoEVLA(nn.Module):
     def forward(self, inputs: ModelInputs, x_BTA: Tensor, t_B: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """One training pass: the velocity (B, T, A), and layer -> routing probabilities (B, 1 + T, E)."""
         check_inputs(inputs, self.config)
-        actions = self.embed_actions(x_BTA, self.embed_times(t_B), inputs.space)
-        tokens = torch.cat([self.embed_state(inputs), actions], dim=1)
-        spaces = self.expert.route(inputs.data_mask)
-        hidden, routing = self.expert(tokens, spaces, Suffix(self.encode(inputs), x_BTA.shape[1]))
-        return self.velocity(hidden[:, 1:], inputs.space), routing
+        return self.denoise(inputs, self.encode(inputs), x_BTA, t_B)
+
+    def denoise(
+        self, inputs: ModelInputs, context: Context, x_BTA: Tensor, t_B: Tensor
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """As `forward`, behind a context that `encode` has made.
+
+        Where B is a multiple of the inputs' batch, each of these has so many noisy chunks, in a row, behind one prefix.
+        """
+        times = len(x_BTA) // len(inputs.state)
+        state, mask = (t.repeat_interleave(times, 0) for t in (self.embed_state(inputs), inputs.data_mask))
+        space = None if inputs.space is None else inputs.space.repeat_interleave(times, 0)
+        actions = self.embed_actions(x_BTA, self.embed_times(t_B), space)
+        suffix = Suffix(context.repeated(times), x_BTA.shape[1])
+        hidden, routing = self.expert(torch.cat([state, actions], dim=1), self.expert.route(mask), suffix)
+        return self.velocity(hidden[:, 1:], space), routing
 
     def arrange(self) -> HiMoEVLA:
         """Lay the weights out as the CPU multiplies them fastest; on a GPU they stay.

@@ -47,6 +47,7 @@ LIMIT_S = 30.0
 ATTEMPTS = 5  # at an episode that fails
 PRELUDE_S = (0.8, 2.5)
 AFTER_S = 0.3  # of rest, once the thing is placed
+WORLD_EVERY = 2  # ticks: 50 Hz, as the simulator tells it
 PUSH_RAD, PUSH_RAD_S = 0.03, 0.3  # of each joint, and how fast it grows
 PARTIAL = ".partial"  # beside the episodes: those being recorded
 KEPT = ({"durability": "transient_local"},)  # quality of service of latched topics
@@ -228,6 +229,10 @@ class Demonstrator:
         names, joints = self._embodiment.joint_names, tick.reading.positions
         self._put("joint_states", joint_message(names, joints, now))
         self._put("eef_pose", pose_message(self._arm.forward(joints[:-1]), now, "base"))
+        if self._ticks % WORLD_EVERY == 0:
+            world = joint_message(self._world.state_names(), self._world.state(), now)
+            world.velocity = self._world.state_velocity().tolist()
+            self._put("sim/state", world)
         if tick.command is not None:
             self._put("action", joint_message(names, tick.command, now))
         if self._episode is not None and (self._ticks - self._started) % self._picture_every == 0:

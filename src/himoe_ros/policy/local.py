@@ -15,6 +15,7 @@ from ..model.config import load_model_config
 from ..model.folder import STATISTICS, TOKENIZER, find_folder, load_config, load_model
 from ..model.himoe import HiMoEVLA
 from ..model.inputs import ModelInputs, check_values
+from ..model.packed import packs
 from .processing import action_chunk, model_image, model_state, robot_targets
 from .statistics import Statistics, statistics_from_limits
 from .tokenizer import InstructionTokenizer
@@ -94,8 +95,11 @@ def untrained_policy(
     vocabulary = models / f"{preset}.tokenizer.json"
     if not vocabulary.is_file():
         raise ConfigError(f"preset '{preset}' has no tokenizer of its own ({vocabulary}); give a policy folder")
+    model = HiMoEVLA(config).initialise(seed)
+    if packs(torch.empty(0, dtype=torch.bfloat16)):  # in which a trained one is kept; this machine multiplies it faster
+        model = model.bfloat16()
     return LocalPolicy(
-        HiMoEVLA(config).initialise(seed),
+        model,
         InstructionTokenizer.load(vocabulary, config.max_text_tokens),
         statistics_from_limits(embodiment, space),
         embodiment,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from ..core.embodiment import ActionSpace
 from ..core.observation import ActionChunk, Floats, Image
@@ -33,6 +34,11 @@ def model_image(image: Image, size: int) -> np.ndarray:
     """(H, W, 3) uint8 -> (3, size, size) float32 in [-1, 1]."""
     resized = resize_with_pad(image, size)
     return np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32) / 127.5 - 1.0
+
+
+def scale_pixels(images: Tensor) -> Tensor:
+    """The second half of `model_image` for a batch: (..., S, S, 3) uint8 -> (..., 3, S, S) float32 in [-1, 1]."""
+    return images.movedim(-1, -3).float() / 127.5 - 1.0
 
 
 def model_state(values: Floats, mask: Floats, normalizer: Normalizer) -> np.ndarray:

@@ -20,7 +20,7 @@ class Normalizer:
     """z = (clip(x, q01, q99) - mean) / (std + 1e-6), slot by slot.
 
     Attributes:
-        mean, std, q01, q99: (24,) in the units of the unified vector.
+        mean, std, q01, q99: (24,) in the units of the unified vector; or (T, 24), other ones for each step of a chunk.
     """
 
     mean: Floats
@@ -30,7 +30,7 @@ class Normalizer:
 
     def __post_init__(self) -> None:
         for name, values in vars(self).items():
-            if values.shape != (SLOTS,) or not np.all(np.isfinite(values)):
+            if values.shape[-1:] != (SLOTS,) or values.shape != self.mean.shape or not np.all(np.isfinite(values)):
                 raise ConfigError(f"statistics '{name}' must be {SLOTS} finite values, got shape {values.shape}")
 
     def normalize(self, x: Floats) -> Floats:

@@ -14,7 +14,7 @@ from ..core.embodiment import SLOTS, Embodiment
 from ..core.errors import RecordingError
 from ..core.synchronizer import SyncLimits
 from .bag import write_whole
-from .frames import read_frames
+from .frames import read_frames, world_labels
 from .lerobot import write_episode, write_meta
 from .normalisation import write_normalisation
 from .reader import BagInfo, read_info
@@ -63,6 +63,7 @@ class _Job:
     embodiment: Embodiment
     limits: SyncLimits
     rate_hz: int
+    world: tuple[str, ...]  # labels of true places
 
 
 def export(
@@ -111,13 +112,14 @@ def export(
     elif (root / PLAN).read_text() != plan:
         raise RecordingError(f"{root} is an export of other bags or another rate; delete it, or choose another folder")
     tasks = list(dict.fromkeys(map(_heard, infos)))
+    world = tuple(sorted({label for info in infos for label in world_labels(info)}))
     jobs = [
-        _Job(number, tasks.index(_heard(info)), info, root, embodiment, limits, terms.rate_hz)
+        _Job(number, tasks.index(_heard(info)), info, root, embodiment, limits, terms.rate_hz, world)
         for number, info in enumerate(infos)
     ]
     for count, (job, frames) in enumerate(_written(jobs, terms.workers), start=1):
         tell(Progress(job.info.folder, count, len(jobs), frames))
-    vectors = write_meta(root, embodiment.name, slot_names(embodiment), tasks, terms.rate_hz, len(held_out))
+    vectors = write_meta(root, embodiment.name, slot_names(embodiment), tasks, terms.rate_hz, len(held_out), world)
     write_normalisation(root / "meta", embodiment, vectors, len(kept), terms)
     root.rename(out)
     return sum(len(rows) for rows in vectors["action"])
@@ -170,7 +172,7 @@ def _write(job: _Job) -> int | str:
     """Frames written, or why they cannot be."""
     try:
         frames = read_frames(job.info, job.embodiment, job.limits, job.rate_hz)
-        return write_episode(job.root, job.number, job.task, frames, job.rate_hz)
+        return write_episode(job.root, job.number, job.task, frames, job.rate_hz, job.world)
     except RecordingError as error:
         return str(error)
 

@@ -7,7 +7,7 @@ in which they were received.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..core.unified import encode_state, named_positions
 from .pictures import PictureReader
 from .reader import BagInfo, Recorded, read_messages
 
+WORLD = "/sim/state"
 COMMAND_WITHIN_S = 0.1  # of the moment that a frame's action is for
 REPEATED_SHARE = 0.05  # of frames; clocks of equal rate beat against each other
 
@@ -34,12 +35,14 @@ class Frame:
         observation: as the live policy would have built it.
         state: (24,) its robot state, in the slots of every action space of the embodiment.
         action: (24,) where the robot was sent to, one period after the observation; absolute, in the same slots.
+        world: true places out of a simulator, label such as `apple.x` -> m; nothing on a robot.
     """
 
     index: int
     observation: Observation
     state: Floats
     action: Floats
+    world: Mapping[str, float]
 
 
 @dataclass
@@ -52,6 +55,7 @@ class _Replay:
     trouble: str = ""  # why there was no observation yet
     stamps: list[float] = field(default_factory=list)  # s, of commands
     commands: list[dict[str, float]] = field(default_factory=list)
+    world: dict[str, float] = field(default_factory=dict)  # true places, told last
 
 
 def read_frames(info: BagInfo, embodiment: Embodiment, limits: SyncLimits, rate_hz: float) -> Iterator[Frame]:
@@ -67,20 +71,20 @@ def read_frames(info: BagInfo, embodiment: Embodiment, limits: SyncLimits, rate_
         RecordingError: in the middle of the episode there was a moment without an observation, the cameras are slower
             than asked for, or there is nothing to learn.
     """
-    pending: list[tuple[Observation, Floats]] = []
+    pending: list[tuple[Observation, Floats, Mapping[str, float]]] = []
     index, repeated, last = 0, 0, 0.0
     synchronizer = Synchronizer([c.name for c in embodiment.cameras], _needs_eef(embodiment), limits)
     replay = _Replay(synchronizer, info.about.get("task", ""))
     for observation in _observations(info, embodiment, replay, 1.0 / rate_hz):
         repeated, last = repeated + (observation.stamp == last), observation.stamp
-        pending.append((observation, unified(embodiment, observation.state)))
+        pending.append((observation, unified(embodiment, observation.state), replay.world))
         if not replay.stamps:
             pending = pending[-1:]  # nobody has moved the robot yet
         while pending and replay.stamps and replay.stamps[-1] >= pending[0][0].stamp + 1.0 / rate_hz:
-            first, state = pending.pop(0)
+            first, state, world = pending.pop(0)
             action = _command_at(embodiment, replay, first.stamp + 1.0 / rate_hz)
             if action is not None:
-                yield Frame(index, first, state, action)
+                yield Frame(index, first, state, action, world)
                 index += 1
             elif index:
                 raise RecordingError(
@@ -95,6 +99,18 @@ def read_frames(info: BagInfo, embodiment: Embodiment, limits: SyncLimits, rate_
     if index == 0:
         why = replay.trouble or "no observation is followed by a command on 'action'"
         raise RecordingError(f"{info.folder}: nothing to learn from: {why}")
+
+
+def world_labels(info: BagInfo) -> list[str]:
+    """Of the true places that a bag holds; none of a robot's."""
+    topics = [t for t in info.types if t.endswith(WORLD) and info.counts.get(t)]
+    first = next(read_messages(info, topics), None) if topics else None
+    return [] if first is None else list(true_places(first.message.name, first.message.position))
+
+
+def true_places(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """Where things are, out of a simulator's state, which names joints and `apple.x` .. `apple.qz`."""
+    return {n: float(v) for n, v in zip(names, values, strict=True) if n.endswith((".x", ".y", ".z"))}
 
 
 def unified(embodiment: Embodiment, state: RobotState) -> Floats:
@@ -153,6 +169,8 @@ def _take(message: Recorded, embodiment: Embodiment, replay: _Replay) -> None:
             replay.synchronizer.push_eef(seconds(body.header.stamp), pose_array(body), now)
         elif topic.endswith("/instruction"):
             replay.instruction = body.data
+        elif topic.endswith(WORLD):
+            replay.world = true_places(body.name, body.position)
         elif topic.endswith("/action"):
             command = named_positions(body.name, body.position, embodiment.joint_names)
             replay.stamps.append(seconds(body.header.stamp))

@@ -31,6 +31,7 @@ CHUNK = 1000  # files in a folder
 OPTIONS = {"g": "2", "crf": "18", "preset": "veryfast"}
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 VECTORS = {"observation.state": "state", "action": "action"}
+WORLD = "observation.environment_state"  # true places out of a simulator, for training only; NaN where there is none
 
 
 @dataclass
@@ -39,17 +40,21 @@ class EpisodeColumns:
 
     Attributes:
         vectors: feature -> list of (24,).
+        world: (W,) for each frame.
         pictures: camera feature -> list of (H, W, 3), a few of them, for statistics.
     """
 
     vectors: dict[str, list[Floats]] = field(default_factory=lambda: {name: [] for name in VECTORS})
+    world: list[list[float]] = field(default_factory=list)
     pictures: dict[str, list[Image]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.vectors["action"])
 
 
-def write_episode(root: Path, number: int, task: int, frames: Iterator[Frame], rate_hz: int) -> int:
+def write_episode(
+    root: Path, number: int, task: int, frames: Iterator[Frame], rate_hz: int, world: Sequence[str] = ()
+) -> int:
     """Write the data, videos and statistics of one episode; `write_meta` numbers its frames among all others.
 
     Args:
@@ -58,6 +63,7 @@ def write_episode(root: Path, number: int, task: int, frames: Iterator[Frame], r
         task: its number.
         frames: of the episode; images of one size a camera.
         rate_hz: frames a second.
+        world: labels of the true places to keep.
 
     Returns:
         Number of frames.
@@ -66,6 +72,7 @@ def write_episode(root: Path, number: int, task: int, frames: Iterator[Frame], r
     for frame in frames:
         for name, attribute in VECTORS.items():
             columns.vectors[name].append(getattr(frame, attribute))
+        columns.world.append([frame.world.get(label, np.nan) for label in world])
         for camera, image in frame.observation.images.items():
             key = camera_key(camera)
             if key not in videos:
@@ -95,7 +102,13 @@ def place(pattern: str, number: int, key: str = "") -> str:
 
 
 def write_meta(
-    root: Path, robot: str, names: Sequence[str], tasks: Sequence[str], rate_hz: int, held_out: int
+    root: Path,
+    robot: str,
+    names: Sequence[str],
+    tasks: Sequence[str],
+    rate_hz: int,
+    held_out: int,
+    world: Sequence[str] = (),
 ) -> dict[str, list[Floats]]:
     """Number all frames, and write info.json, stats.json, tasks and episodes from what each episode left behind.
 
@@ -103,6 +116,7 @@ def write_meta(
         names: of the 24 slots.
         tasks: instructions by task number.
         held_out: how many episodes, the last ones, are not for training.
+        world: labels of the true places.
 
     Returns:
         `observation.state` and `action` -> (T, 24) of each episode.
@@ -131,7 +145,7 @@ def write_meta(
         "splits": _splits(len(episodes), held_out),
         "data_path": DATA,
         "video_path": VIDEO if cameras else None,
-        "features": _features(cameras, names, rate_hz),
+        "features": _features(cameras, names, rate_hz, world),
     }
     write_whole(root / "meta" / "info.json", json.dumps(info, indent=1))
     stats = _joined([e["stats"] for e in episodes])
@@ -166,8 +180,12 @@ def _splits(episodes: int, held_out: int) -> dict[str, str]:
     return {"train": f"0:{kept}"} | ({"val": f"{kept}:{episodes}"} if held_out else {})
 
 
-def _features(cameras: Mapping[str, Sequence[int]], names: Sequence[str], rate_hz: int) -> dict[str, Any]:
+def _features(
+    cameras: Mapping[str, Sequence[int]], names: Sequence[str], rate_hz: int, world: Sequence[str]
+) -> dict[str, Any]:
     features: dict[str, Any] = {name: {"dtype": "float32", "shape": [SLOTS], "names": list(names)} for name in VECTORS}
+    if world:
+        features[WORLD] = {"dtype": "float32", "shape": [len(world)], "names": list(world)}
     for key, (height, width, _) in cameras.items():
         video = {
             "video.height": height,
@@ -192,6 +210,9 @@ def _write_data(path: Path, columns: EpisodeColumns, number: int, task: int, rat
         name: pa.FixedSizeListArray.from_arrays(pa.array(np.float32(rows).ravel()), type=vector)
         for name, rows in columns.vectors.items()
     }
+    if columns.world and columns.world[0]:
+        kind = pa.list_(pa.float32(), len(columns.world[0]))
+        table[WORLD] = pa.FixedSizeListArray.from_arrays(pa.array(np.float32(columns.world).ravel()), type=kind)
     table["timestamp"] = pa.array(np.float32(np.arange(length) / rate_hz))
     counters = (np.arange(length), np.full(length, number), np.arange(length), np.full(length, task))
     table |= {name: pa.array(values, pa.int64()) for name, values in zip(COUNTERS, counters, strict=True)}

@@ -109,6 +109,31 @@ class LeRobotData:
         except (OSError, av.FFmpegError, StopIteration) as error:
             raise RecordingError(f"{path} has no picture at {begin + frame / self.fps:.3f} s: {error!r}") from error
 
+    def pictures(self, camera: str, episode: int) -> Iterator[Image]:
+        """(H, W, 3) uint8 RGB of every frame of an episode, in order, each decoded once.
+
+        Raises:
+            RecordingError: a picture cannot be read.
+        """
+        entry = self.episodes[episode]
+        if self.features[camera]["dtype"] == "image":
+            yield from (self._stored(camera, episode, frame) for frame in range(entry.length))
+            return
+        path, begin = entry.videos[camera]
+        count, half = 0, 0.5 / self.fps
+        try:
+            with av.open(str(path)) as container:
+                stream = container.streams.video[0]
+                container.seek(max(0, int((begin - half) / stream.time_base)), stream=stream)
+                for frame in container.decode(stream):
+                    if frame.time > begin - half and count < entry.length:
+                        yield frame.to_ndarray(format="rgb24")
+                        count += 1
+        except (OSError, av.FFmpegError) as error:
+            raise RecordingError(f"{path} cannot be decoded: {error!r}") from error
+        if count < entry.length:
+            raise RecordingError(f"{path} has {count} pictures of episode {entry.index}, expected {entry.length}")
+
     def _decoded(self, path: Path, time: float) -> Image:
         if path not in self._videos:
             self._videos[path] = av.open(str(path))

@@ -57,6 +57,25 @@ def relative_actions(
     Returns:
         (K, 24): slots that the space calls delta are relative to the state at the chunk's beginning.
     """
+    return np.vstack(_by_step(space, states, actions, chunk_steps, stride))
+
+
+def chunk_statistics(
+    space: ActionSpace, vectors: Sequence[tuple[Floats, Floats]], chunk_steps: int, stride: float
+) -> dict[str, Floats]:
+    """As `moments` of `relative_actions`, for each step of a chunk on its own: (chunk_steps, 24) each.
+
+    Args:
+        vectors: states and actions of each episode, at least one of which is as long as a chunk.
+    """
+    steps = [_by_step(space, states, actions, chunk_steps, stride) for states, actions in vectors]
+    told = [moments(np.vstack([s[t] for s in steps if t < len(s)]), space) for t in range(max(map(len, steps)))]
+    told += told[-1:] * (chunk_steps - len(told))  # steps that no episode is long enough for
+    return {name: np.array([t[name] for t in told]) for name in told[0]}
+
+
+def _by_step(space: ActionSpace, states: Floats, actions: Floats, chunk_steps: int, stride: float) -> list[Floats]:
+    """(K, 24) for each step of a chunk that the episode holds."""
     steps = []
     delta = np.zeros(states.shape[1], dtype=bool)
     delta[space.slots[space.delta]] = True
@@ -65,7 +84,7 @@ def relative_actions(
             break
         begin, target = states[: len(states) - ahead], actions[ahead:]
         steps.append(np.where(delta, difference(space, target, begin), target))
-    return np.vstack(steps)
+    return steps
 
 
 def step_rows(chunk_steps: int, stride: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,11 @@ class Sample:
 
 
 class Samples:
-    """A dataset in one action space; sample i is frame i of the dataset."""
+    """A dataset in one action space; sample i is frame i of the dataset.
+
+    Attributes:
+        stride: frames from one step of a chunk to the next, >= 1.
+    """
 
     def __init__(
         self, data: LeRobotData, layout: Layout, space: ActionSpace, chunk_steps: int, rate_hz: float | None = None
@@ -90,8 +94,8 @@ class Samples:
         if absent := sorted(set(layout.cameras.values()) - set(data.cameras)):
             raise ConfigError(f"{data.root} has no cameras {absent}; there are {list(data.cameras)}")
         self._data, self._layout, self._space = data, layout, space
-        self._stride = data.fps / (rate_hz or min(space.rate_hz, data.fps))
-        if self._stride < 1.0:
+        self.stride = data.fps / (rate_hz or min(space.rate_hz, data.fps))
+        if self.stride < 1.0:
             raise ConfigError(f"{data.root} has {data.fps:g} frames a second, a chunk of {rate_hz:g} Hz needs as many")
         for feature, columns in (layout.state, layout.action):
             width = data.features.get(feature, {"shape": [0]})["shape"][0]
@@ -107,16 +111,24 @@ class Samples:
         return len(self._data)
 
     def __getitem__(self, index: int) -> Sample:
+        return replace(self.without_pictures(index), images=self.pictures(index))
+
+    def pictures(self, index: int) -> dict[str, Image]:
+        """Camera -> (H, W, 3) uint8 RGB of one sample."""
+        episode, frame = self._data.place(index)
+        return {name: self._data.picture(f, episode, frame) for name, f in self._layout.cameras.items()}
+
+    def without_pictures(self, index: int) -> Sample:
+        """A sample for whose images something else cares."""
         if not 0 <= index < len(self):
             raise IndexError(f"expected a sample from 0 to {len(self) - 1}, got {index}")
         episode, frame = self._data.place(index)
         states, actions = self.vectors(episode)
         # Steps are a period of the chunk apart, whatever the dataset's rate: by time, not by index.
-        wanted = frame + step_rows(self._steps, self._stride)
+        wanted = frame + step_rows(self._steps, self.stride)
         last = len(actions) - 1
-        pictures = {name: self._data.picture(f, episode, frame) for name, f in self._layout.cameras.items()}
         return Sample(
-            images=pictures,
+            images={},
             state=states[frame],
             mask=self._space.mask,
             actions=actions[np.minimum(wanted, last)],

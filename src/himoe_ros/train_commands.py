@@ -1,0 +1,44 @@
+"""`himoe train`: from a configuration and datasets to a policy folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .core.errors import ConfigError
+from .resources import config
+
+
+def add_train_command(commands) -> None:
+    """Add `train` to the subparsers of `himoe`."""
+    text = "train a policy, or go on with a run that was interrupted"
+    train = commands.add_parser("train", help=text, description=text[0].upper() + text[1:] + ".")
+    train.set_defaults(run=_train)
+    train.add_argument("config", type=Path, help="YAML file, or the name of one in config/training")
+    train.add_argument("--out", type=Path, help="folder of the run (default: runs/NAME)")
+    train.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
+
+
+def _train(options: argparse.Namespace) -> int:
+    try:
+        import torch  # noqa: PLC0415 - slow to import
+
+        from .training.run import POLICY, Places, Run  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(f"himoe train needs more packages ({error}): pip install 'himoe_ros[train]'") from error
+
+    file = options.config
+    if not file.is_file() and not file.suffix:
+        file = config("training") / f"{file}.yaml"
+    if not file.is_file():
+        known = sorted(path.stem for path in config("training").glob("*.yaml"))
+        raise ConfigError(f"'{options.config}' is no file, and config/training has {', '.join(known)}")
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    places = Places(*(config(kind) for kind in ("embodiments", "models", "datasets", "trials")))
+    out = options.out or Path("runs") / file.stem
+    run = Run(file, out, places, device)
+    samples = sum(len(s.training) for s in run.sources)
+    print(f"{out}: {samples} samples, {'resumed at' if run.resumed else 'from'} step {run.trainer.step}", flush=True)
+    run.train()
+    print(f"\nwritten: {out / POLICY}")
+    return 0

@@ -1,0 +1,188 @@
+"""How a policy is trained; read from `config/training/*.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import ConfigError
+from ..core.reading import count, load_yaml, mapping, number, numbers, positive, text
+
+SAMPLERS, PRECISIONS = ("beta", "released"), ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A dataset of the mixture.
+
+    Attributes:
+        dataset: folder, of `himoe export` or of LeRobot.
+        embodiment, action_space: in which it is learned.
+        weight: share of the samples that come from it, as a ratio to the other weights.
+        layout: file of config/datasets that describes it; "" for one of `himoe export`.
+    """
+
+    dataset: Path
+    embodiment: str
+    action_space: str
+    weight: float
+    layout: str
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is changed at random in each sample.
+
+    Attributes:
+        colour: largest change of brightness, contrast and saturation, as a share.
+        state_noise: standard deviation, in those of the state.
+        drop_state, drop_view: share of samples without the state's values, or without one of several views.
+    """
+
+    colour: float = 0.0
+    state_noise: float = 0.0
+    drop_state: float = 0.0
+    drop_view: float = 0.0
+
+
+@dataclass(frozen=True)
+class GroundingTerms:
+    """See training/grounding.py.
+
+    Attributes:
+        weight: of the loss.
+        counterfactual: share of samples with another sentence of the protocol, which nobody acted on.
+        protocols: whose sentences the datasets hold; they tell which thing is meant.
+    """
+
+    weight: float
+    counterfactual: float
+    protocols: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """See config/training/xarm7_small.yaml for every key."""
+
+    model: str
+    members: tuple[Member, ...]
+    steps: int
+    batch: int
+    accumulate: int
+    flow_samples: int
+    time_sampler: str
+    learning_rate: float
+    floor: float
+    warm_up: int
+    weight_decay: float
+    betas: tuple[float, float]
+    clip: float
+    ema: float
+    precision: str
+    std_floor: tuple[float, float]
+    augmentation: Augmentation
+    grounding: GroundingTerms | None
+    seed: int
+    save_every: int
+    check_every: int
+    workers: int
+    cache: bool
+
+
+def load_training(path: Path) -> TrainingConfig:
+    """Read and check a training configuration.
+
+    Raises:
+        ConfigError: a key is missing, unknown or of a wrong value; the message names it.
+    """
+    where = str(path)
+    required = ("model", "mixture", "steps", "batch", "learning_rate")
+    optional = (
+        *("accumulate", "flow_samples", "time_sampler", "floor", "warm_up", "weight_decay", "betas", "clip", "ema"),
+        *(
+            "precision",
+            "std_floor",
+            "augmentation",
+            "grounding",
+            "seed",
+            "save_every",
+            "check_every",
+            "workers",
+            "cache",
+        ),
+    )
+    d = mapping(load_yaml(path), where, required, optional)
+    if not isinstance(d["mixture"], list) or not d["mixture"]:
+        raise ConfigError(f"{where}: mixture: expected a list of datasets, got {d['mixture']!r}")
+    config = TrainingConfig(
+        model=text(d["model"], f"{where}: model"),
+        members=tuple(_member(m, f"{where}: mixture[{i}]") for i, m in enumerate(d["mixture"])),
+        steps=count(d["steps"], f"{where}: steps", least=1),
+        batch=count(d["batch"], f"{where}: batch", least=1),
+        accumulate=count(d.get("accumulate", 1), f"{where}: accumulate", least=1),
+        flow_samples=count(d.get("flow_samples", 1), f"{where}: flow_samples", least=1),
+        time_sampler=_choice(d.get("time_sampler", "beta"), SAMPLERS, f"{where}: time_sampler"),
+        learning_rate=positive(d["learning_rate"], f"{where}: learning_rate"),
+        floor=_share(d.get("floor", 0.1), f"{where}: floor"),
+        warm_up=count(d.get("warm_up", 0), f"{where}: warm_up", least=0),
+        weight_decay=number(d.get("weight_decay", 0.0), f"{where}: weight_decay"),
+        betas=tuple(numbers(d.get("betas", [0.9, 0.95]), (2,), f"{where}: betas").tolist()),
+        clip=positive(d.get("clip", 1.0), f"{where}: clip"),
+        ema=_share(d.get("ema", 0.0), f"{where}: ema"),
+        precision=_choice(d.get("precision", "bfloat16"), PRECISIONS, f"{where}: precision"),
+        std_floor=tuple(numbers(d.get("std_floor", [0.0, 0.0]), (2,), f"{where}: std_floor").tolist()),
+        augmentation=_augmentation(d.get("augmentation"), f"{where}: augmentation"),
+        grounding=_grounding(d.get("grounding"), f"{where}: grounding"),
+        seed=count(d.get("seed", 0), f"{where}: seed", least=0),
+        save_every=count(d.get("save_every", 500), f"{where}: save_every", least=1),
+        check_every=count(d.get("check_every", 500), f"{where}: check_every", least=1),
+        workers=count(d.get("workers", 0), f"{where}: workers", least=0),
+        cache=bool(d.get("cache", False)),
+    )
+    if config.batch % config.accumulate:
+        raise ConfigError(f"{where}: batch {config.batch} must be a multiple of accumulate {config.accumulate}")
+    return config
+
+
+def _member(data: Any, where: str) -> Member:
+    d = mapping(data, where, ("dataset", "embodiment", "action_space"), ("weight", "layout"))
+    return Member(
+        Path(text(d["dataset"], f"{where}.dataset")),
+        text(d["embodiment"], f"{where}.embodiment"),
+        text(d["action_space"], f"{where}.action_space"),
+        positive(d.get("weight", 1.0), f"{where}.weight"),
+        d.get("layout", ""),
+    )
+
+
+def _augmentation(data: Any, where: str) -> Augmentation:
+    if data is None:
+        return Augmentation()
+    keys = ("colour", "state_noise", "drop_state", "drop_view")
+    return Augmentation(**{k: _share(v, f"{where}.{k}") for k, v in mapping(data, where, (), keys).items()})
+
+
+def _grounding(data: Any, where: str) -> GroundingTerms | None:
+    if data is None:
+        return None
+    d = mapping(data, where, ("weight", "counterfactual", "protocols"))
+    if not isinstance(d["protocols"], list) or not d["protocols"]:
+        raise ConfigError(f"{where}.protocols: expected names of protocols, got {d['protocols']!r}")
+    protocols = tuple(text(name, f"{where}.protocols") for name in d["protocols"])
+    return GroundingTerms(
+        positive(d["weight"], f"{where}.weight"), _share(d["counterfactual"], f"{where}.counterfactual"), protocols
+    )
+
+
+def _choice(data: Any, choices: tuple[str, ...], where: str) -> str:
+    if data not in choices:
+        raise ConfigError(f"{where}: expected one of {', '.join(choices)}, got {data!r}")
+    return str(data)
+
+
+def _share(data: Any, where: str) -> float:
+    value = number(data, where)
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"{where}: expected a number from 0 to 1, got {data!r}")
+    return value

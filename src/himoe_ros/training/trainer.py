@@ -1,0 +1,175 @@
+"""The training loop: what a step needs is drawn from the seed and its number, so a resumed run is the same run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import TrainingError
+from .checkpoint import load_checkpoint, save_checkpoint
+from .config import TrainingConfig
+from .objective import Batch, Objective, sample_times
+
+CHECKPOINTS = "checkpoints"
+
+
+class Trainer:
+    """One process's part of a run."""
+
+    def __init__(self, objective: Objective, config: TrainingConfig, folder: Path) -> None:
+        """
+        Args:
+            objective: on the device it is trained on.
+            config: of the run.
+            folder: of the run.
+        """
+        self.objective, self._config, self._folder = objective, config, folder
+        self.device = next(objective.parameters()).device
+        self._optimizer = torch.optim.AdamW(_groups(objective, config), lr=config.learning_rate, betas=config.betas)
+        self.average = {n: p.detach().clone() for n, p in objective.model.named_parameters()} if config.ema else {}
+        self.step = 0
+
+    def resume(self) -> bool:
+        """Go on from the newest checkpoint, where there is one.
+
+        Raises:
+            TrainingError: it is of another model.
+        """
+        found = load_checkpoint(self._folder / CHECKPOINTS)
+        if found is None:
+            return False
+        self.step, state = found
+        try:
+            self.objective.load_state_dict(state["objective"])
+            self._optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise TrainingError(
+                f"the checkpoint in {self._folder} is of another model or optimizer: {error}"
+            ) from error
+        for name, tensor in state["average"].items():
+            self.average[name].copy_(tensor)
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint; see `save_checkpoint`."""
+        state: dict[str, Any] = {
+            "objective": self.objective.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "average": self.average,
+        }
+        save_checkpoint(self._folder / CHECKPOINTS, self.step, state)
+
+    def train(self, batches: Iterator[Batch]) -> Iterator[dict[str, float]]:
+        """Step by step; tells the losses, the norm of the gradient and the learning rate of each.
+
+        Args:
+            batches: of the steps from `step` on.
+
+        Raises:
+            TrainingError: a loss is not finite. The parameters are those of before the step.
+        """
+        self.objective.train()
+        for batch in batches:
+            told = self._learn(batch)
+            self.step += 1
+            yield told
+
+    def _learn(self, batch: Batch) -> dict[str, float]:
+        config, generator = self._config, torch.Generator().manual_seed(_seed(self._config.seed, self.step))
+        rate = learning_rate(config, self.step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        count = len(batch.actions) * config.flow_samples
+        noise = torch.randn(count, *batch.actions.shape[1:], generator=generator)
+        times = sample_times(count, generator, config.time_sampler)
+        self._optimizer.zero_grad(set_to_none=True)
+        told: dict[str, float] = {}
+        whole = float(batch.weights.sum())
+        for part, some, t in _parts(batch, noise, times, config.accumulate):
+            losses = self.losses(part, some, t)
+            # The flow loss is a mean over what is learned from, of which parts hold unequal shares.
+            share = {"flow": float(part.weights.sum()) / max(whole, 1e-8)}
+            total = sum((share.get(n, 1.0 / config.accumulate) * loss for n, loss in losses.items()), torch.zeros(()))
+            for name, loss in losses.items():
+                told[name] = told.get(name, 0.0) + share.get(name, 1.0 / config.accumulate) * float(loss.detach())
+            total.backward()
+        if not all(map(math.isfinite, told.values())):
+            raise TrainingError(
+                f"step {self.step}: {told} is not finite; the last checkpoint is good. Look at the samples of that "
+                "step, lower learning_rate, or train in float32"
+            )
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
+        self._optimizer.step()
+        self._follow()
+        return {**told, "gradient": float(norm), "learning_rate": rate}
+
+    def losses(self, batch: Batch, noise: Tensor, t: Tensor) -> dict[str, Tensor]:
+        """Of one batch, in the run's precision."""
+        batch, noise, t = moved(batch, self.device), noise.to(self.device), t.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.precision == "bfloat16"):
+            return self.objective(batch, noise, t)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Exponential moving average; faster while the run is young."""
+        if not self.average:
+            return
+        keep = min(self._config.ema, (1 + self.step) / (10 + self.step))
+        for name, parameter in self.objective.model.named_parameters():
+            self.average[name].lerp_(parameter.detach(), 1.0 - keep)
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Linear warm-up, then a cosine down to the floor."""
+    if step < config.warm_up:
+        return config.learning_rate * (step + 1) / config.warm_up
+    share = (step - config.warm_up) / max(1, config.steps - config.warm_up)
+    return config.learning_rate * (config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch on another device."""
+
+    def to(part: Any) -> Any:
+        if isinstance(part, Tensor):
+            return part.to(device, non_blocking=True)
+        if part is None:
+            return None
+        return replace(part, **{name: to(value) for name, value in vars(part).items()})
+
+    return to(batch)
+
+
+def _groups(objective: Objective, config: TrainingConfig) -> list[Mapping[str, Any]]:
+    """Weights decay; norms, biases and embeddings of single vectors do not."""
+    matrices = [p for p in objective.parameters() if p.requires_grad and p.dim() > 1]
+    vectors = [p for p in objective.parameters() if p.requires_grad and p.dim() <= 1]
+    return [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _parts(batch: Batch, noise: Tensor, times: Tensor, count: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+    """The batch in equal parts, with the noise and times of each."""
+    size = len(batch.actions) // count
+    per = len(noise) // len(batch.actions)
+
+    def cut(part: Any, at: int) -> Any:
+        if isinstance(part, Tensor):
+            return part[at : at + size]
+        if part is None:
+            return None
+        return replace(part, **{name: cut(value, at) for name, value in vars(part).items()})
+
+    for at in range(0, len(batch.actions), size):
+        rows = slice(at * per, (at + size) * per)
+        yield (batch if count == 1 else cut(batch, at)), noise[rows], times[rows]
+
+
+def _seed(seed: int, step: int) -> int:
+    """One for each step of each run."""
+    return (seed * 1_000_003 + step) % (1 << 62)

@@ -1,0 +1,225 @@
+"""Runs: what a policy is trained on is what it will see, a resumed run is the same run, and bad input is named."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from recording.test_frames import LIMITS, RATE, XARM7, record
+
+from himoe_ros.core.errors import ConfigError, TrainingError
+from himoe_ros.policy.local import load_policy
+from himoe_ros.recording.export import Terms, export
+from himoe_ros.recording.frames import read_frames
+from himoe_ros.recording.reader import read_info
+from himoe_ros.resources import config
+from himoe_ros.training.checkpoint import load_checkpoint, save_checkpoint
+from himoe_ros.training.config import load_training
+from himoe_ros.training.examples import collate, drawn
+from himoe_ros.training.pictures import shown
+from himoe_ros.training.run import Places, Run
+from himoe_ros.training.trainer import learning_rate
+
+TINY = {
+    "image_size": 32,
+    "chunk_steps": 4,
+    "vision": {"width": 32, "mlp": 32, "layers": 1, "heads": 2, "patch": 16},
+    "language": {"vocab": 1024, "width": 32, "mlp": 32, "layers": 4, "heads": 2, "kv_heads": 1, "head_dim": 16},
+    "expert": {
+        "width": 32,
+        "mlp": 32,
+        "heads": 2,
+        "boundary": ["as", "hb"],
+        "middle": "dense",
+        "as_moe": {"experts": 3, "top_k": 1, "mlp": 32},
+        "hb_moe": {"experts": 4, "top_k": 2, "mlp": 16, "shared": 1},
+    },
+}
+SPACE = XARM7.action_space("end_effector")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A dataset of three episodes, one of them held out, and a folder of models with a tiny one."""
+    folder = tmp_path_factory.mktemp("training")
+    bags = [record(folder / f"episode_{n:04d}", task=t) for n, t in enumerate(("lift", "place", "push"))]
+    export(bags, folder / "data", XARM7, LIMITS, Terms(round(RATE), held_out=0.34), lambda progress: None)
+    models = shutil.copytree(config("models"), folder / "models")
+    (models / "tiny.yaml").write_text(yaml.safe_dump(yaml.safe_load((models / "himoe_small.yaml").read_text()) | TINY))
+    shutil.copy(models / "himoe_small.tokenizer.json", models / "tiny.tokenizer.json")
+    return folder
+
+
+@pytest.fixture
+def begin(shared, tmp_path):
+    """Begin, or go on with, the run of this test; options are written over its configuration."""
+
+    def make(**options: object) -> Run:
+        member = {"dataset": str(shared / "data"), "embodiment": "xarm7", "action_space": "end_effector"}
+        told = {
+            "model": "tiny",
+            "mixture": [member],
+            "steps": 6,
+            "batch": 4,
+            "learning_rate": 1e-3,
+            "precision": "float32",
+            "save_every": 2,
+            "ema": 0.9,
+        }
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(told | options))
+        others = (config(kind) for kind in ("datasets", "trials"))
+        places = Places(config("embodiments"), shared / "models", *others)
+        return Run(tmp_path / "run.yaml", tmp_path / "run", places, "cpu")
+
+    return make
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["flow"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_policy_is_trained_on_what_it_will_see(begin, shared):
+    run = begin(cache=True)
+    run.train()
+    policy = load_policy(run.folder / "policy", XARM7, SPACE)
+    seen = []
+    policy._sample = lambda inputs, noise: seen.append(inputs) or torch.zeros_like(noise)
+    frames = list(read_frames(read_info(shared / "episode_0000"), XARM7, LIMITS, RATE))
+    for index in (0, 5):
+        policy.act(frames[index].observation)
+        (batch,) = (collate([run._examples[(0, index, 0)]]),)
+        assert torch.equal(batch.inputs.tokens, seen[-1].tokens)
+        torch.testing.assert_close(batch.inputs.state, seen[-1].state, rtol=0, atol=1e-5)
+        # The dataset's video is not the camera's picture, pixel by pixel.
+        assert (batch.inputs.images - seen[-1].images).abs().mean() < 0.2
+        targets = frames[index].action[SPACE.slots]
+        told = run.statistics[("xarm7", "end_effector")].action.restore(batch.actions[0].double().numpy())
+        told = told[0][SPACE.slots] + np.where(SPACE.delta, frames[index].state[SPACE.slots], 0.0)
+        assert told == pytest.approx(targets, abs=2e-2), "the first step of the chunk, back in m and rad"
+    assert (run.folder / "policy/card.md").read_text().startswith("# tiny, trained by himoe_ros")
+
+
+def test_kept_pictures_are_the_decoded_ones(begin):
+    run = begin(cache=True)
+    example, plain = run._examples[(0, 3, 0)], run.sources[0].samples.pictures(3)
+    for view, camera in enumerate(XARM7.cameras):
+        np.testing.assert_array_equal(example["images"][view], shown(plain[camera.name], 32))
+
+
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(begin, tmp_path):
+    run = begin()
+    stopped = iter(run.trainer.train(_batches(run)))
+    for _ in range(3):
+        next(stopped)
+        if run.trainer.step == 2:
+            run.trainer.save()  # what came after it is lost
+    again = begin()
+    assert again.resumed and again.trainer.step == 2
+    later = flows(again)
+    shutil.rmtree(tmp_path / "run")
+    fresh = begin()
+    whole = flows(fresh)
+    assert later == pytest.approx(whole[2:], rel=1e-6)
+    for name, tensor in again.trainer.average.items():
+        torch.testing.assert_close(tensor, fresh.trainer.average[name])
+
+
+def flows(run: Run) -> list[float]:
+    """The flow loss of each step to the end."""
+    return [told["flow"] for told in run.trainer.train(_batches(run))]
+
+
+def _batches(run: Run):
+    for step in range(run.trainer.step, run.config.steps):
+        yield collate([run._examples[k] for k in drawn(run.sources, run.config.seed, step, run.config.batch)])
+
+
+def test_parts_of_a_batch_make_the_same_step(begin, tmp_path):
+    """But for the routers' regularisation, which compares the tokens of what is computed together."""
+    whole = flows(begin(batch=4))
+    shutil.rmtree(tmp_path / "run")
+    parts = flows(begin(batch=4, accumulate=2))
+    assert parts[0] == pytest.approx(whole[0], rel=1e-5)
+    assert parts == pytest.approx(whole, rel=2e-3)
+
+
+def test_it_learns(begin):
+    run = begin(steps=150, batch=8, flow_samples=2, learning_rate=3e-3, save_every=1000, check_every=150)
+    run.train()
+    told = losses(run.folder)
+    assert np.mean(told[-20:]) < 0.5 * np.mean(told[:5])
+    last = json.loads((run.folder / "log.jsonl").read_text().splitlines()[-1])
+    assert {f"held_out_slot_{i}" for i in range(7)} <= set(last)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_checkpoint_good(begin):
+    run = begin()
+    run.trainer.save()
+    with torch.no_grad():
+        run.trainer.objective.model.action_out_proj.bias.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="step 0: .* is not finite; the last checkpoint is good"):
+        next(run.trainer.train(_batches(run)))
+    assert all(torch.isfinite(t).all() for t in load_checkpoint(run.folder / "checkpoints")[1]["objective"].values())
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, 1, {"x": torch.zeros(3)})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match="cannot be written, the one before stays: .*No space left on device"):
+        save_checkpoint(tmp_path, 2, {"x": torch.ones(3)})
+    step, state = load_checkpoint(tmp_path)
+    assert step == 1 and state["x"].sum() == 0 and [p.name for p in tmp_path.iterdir()] == ["step_00000001.pt"]
+
+
+def test_values_that_are_not_finite_are_named(begin):
+    run = begin()
+    source = run.sources[0]
+    states, _actions = source.samples.vectors(0)
+    states[2, 1] = np.nan
+    with pytest.raises(TrainingError, match="data: frame 2 holds values that are not finite"):
+        run._examples[(0, 2, 0)]
+
+
+def test_another_run_in_the_folder_and_another_robot_are_refused(begin, shared):
+    begin()
+    with pytest.raises(TrainingError, match="is a run of another configuration"):
+        begin(batch=2)
+    other = {"dataset": str(shared / "data"), "embodiment": "aloha", "action_space": "joints"}
+    shutil.rmtree(begin().folder)
+    with pytest.raises(ConfigError, match="was recorded on xarm7, the mixture says aloha"):
+        begin(mixture=[other])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"precision": "float8"}, "precision: expected one of float32, bfloat16, got 'float8'"),
+        ({"mixture": []}, "mixture: expected a list of datasets"),
+        ({"batch": 3, "accumulate": 2}, "batch 3 must be a multiple of accumulate 2"),
+        ({"ema": 1.5}, "ema: expected a number from 0 to 1"),
+        ({"epochs": 3}, r"unknown \['epochs'\]"),
+        ({"model": "himoe_2b"}, "'himoe_2b' is no folder"),
+    ],
+)
+def test_a_configuration_is_checked_before_anything_is_read(begin, change, words):
+    with pytest.raises(ConfigError, match=words):
+        begin(**change)
+
+
+def test_the_learning_rate_warms_up_and_comes_down_to_its_floor():
+    plan = replace(load_training(config("training") / "xarm7_fruit.yaml"), warm_up=10, steps=110, floor=0.1)
+    rates = [learning_rate(plan, step) for step in range(111)]
+    assert rates[0] == pytest.approx(plan.learning_rate / 10) and max(rates) == plan.learning_rate
+    assert rates[-1] == pytest.approx(0.1 * plan.learning_rate)
+    assert all(a >= b for a, b in itertools.pairwise(rates))
