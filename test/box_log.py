@@ -139,7 +139,12 @@ class BoxLog:
         begun, before = False, ""
         for e in self.entries:
             if e.words == ARMED:  # once more right after the first, where its answer was lost
-                assert begun or before == ARMED, f"{e.time:.3f}: {ARMED} without {ARMING} before it"
+                near = [
+                    f"{o.time - e.time:+.3f} {o.words}"
+                    for o in self.entries
+                    if abs(o.time - e.time) < 5 and not _moves(o)
+                ]
+                assert begun or before == ARMED, f"{e.time:.3f}: {ARMED} without {ARMING} before it: {near}"
             if e.words in (ARMING, ARMED):
                 begun = e.words == ARMING
             if e.words in (ARMING, ARMED) or e.words.startswith(STOPPING):

@@ -11,7 +11,9 @@ from himoe_ros.trials.protocol import load_protocol
 from himoe_ros.trials.session import Header, Session, TrialResult
 
 PROTOCOL = load_protocol("xarm7/fruit_to_plate", config("trials"))
-HEADER = Header(PROTOCOL.name, PROTOCOL.trials_per_setting, ["some policy"], 3, True)
+HEADER = Header(
+    PROTOCOL.name, PROTOCOL.trials_per_setting, ["some policy"], 3, True, content=PROTOCOL.content, version="1"
+)
 
 
 def result(planned, attempt: int, success: bool = True) -> TrialResult:

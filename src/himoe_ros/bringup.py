@@ -5,6 +5,7 @@ Plain data and no ROS, so that both ways of starting tell the same story.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,24 +14,17 @@ from pathlib import Path
 from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
 from .core.reading import load_yaml, mapping
+from .options import ARGUMENTS, PLAY_ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument, convert
 from .resources import EXPERT, NO_POLICY, config
 from .trials.schedule import hide
 
 SIM_ADDRESS = "127.0.0.2"
 SDK_PORT = 502  # built into the vendor's SDK
 UNPRIVILEGED_PORT = 10502
+NOT_OF_A_SESSION = ("out", "policy", "salt")  # told elsewhere, or of no meaning for what a trial comes to
 PLANS = ("action_chunk", "chunk_source")
 PARK_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
-
-
-@dataclass(frozen=True)
-class Argument:
-    """A launch argument, which is also an option of `himoe up`. Its type is the default's."""
-
-    name: str
-    default: str | int | float | bool
-    help: str
 
 
 @dataclass(frozen=True)
@@ -46,68 +40,9 @@ class NodeSpec:
     keyboard: bool = False  # it reads keys from the terminal
 
 
-ARGUMENTS = (
-    Argument("hardware", "sim", "sim: simulated robot and cameras; real: a robot at robot_ip, your camera drivers"),
-    Argument("robot_ip", "", "address of the robot's controller, host or host:port; for hardware real"),
-    Argument(
-        "policy",
-        "himoe_small",
-        "policy folder or Hugging Face name; the name of a preset runs untrained weights; expert: the simulation's "
-        "scripted expert; none: a person drives; several in trials, with commas between",
-    ),
-    Argument("takeover", False, "the policy's plans pass through `himoe teleop ... --over-policy true`"),
-    Argument("action_space", "end_effector", "which action space of the embodiment the policy commands"),
-    Argument("replan_period_s", 0.5, "s between the starts of two plans"),
-    Argument("torch_threads", 1, "CPU threads of the policy"),
-    Argument("image_width", 224, "px, simulated cameras"),
-    Argument("image_height", 224, "px, simulated cameras"),
-    Argument("camera_rate_hz", 10.0, "images a second and simulated camera"),
-    Argument("shadows", False, "simulated cameras show shadows (four times the rendering time on a CPU)"),
-    Argument("seed", 0, "of the simulated scene and of untrained weights"),
-    Argument("protocol", "xarm7/fruit_to_plate", "file of config/trials; decides what lies on the simulated table"),
-    Argument("spread_m", 0.0, "things are laid so far from their places at most; 0: as the protocol says"),
-    Argument("camera_shift_m", 0.0, "the simulated base camera stands so far from its place, drawn by the seed"),
-    Argument("light", 1.0, "share of the simulated light"),
-    Argument("park", False, "move to the parking posture on exit, if the robot is armed then"),
-    Argument("use_sim_time", False, "take time from /clock"),
-)
-TRIAL_ARGUMENTS = (
-    Argument("trials", 0, "of each setting of the protocol; 0: as many as the protocol wants"),
-    Argument("time_limit_s", 0.0, "s, after which a trial has failed; 0: the protocol's"),
-    Argument("out", "himoe_trials", "folder of the session; one that was interrupted is gone on with"),
-    Argument("bags", True, "record a bag of each trial"),
-)
-
-
-RECORD_ARGUMENTS = (
-    Argument("out", "episodes", "folder of the session; one that exists is gone on with"),
-    Argument("task", "", "what is shown, in words; also the instruction of the training set"),
-    Argument("operator", "", "who shows it"),
-    Argument("episodes", 0, "how many are wanted; 0 for as many as come"),
-    Argument("images", "", "raw, jpeg, png or h264; config/recording.yaml decides without it"),
-    Argument("calibration", "", "text file, such as cameras' calibration, that is kept in every bag"),
-)
-TELEOP_ARGUMENTS = (
-    Argument("device", "keyboard", "keyboard, expert (simulation only), or a file of config/teleop"),
-    Argument("device_file", "", "of a pad, such as /dev/input/event5; found by its name without it"),
-    Argument("action_space", "end_effector", "that the controller executes"),
-    Argument("over_policy", False, "stand before a policy (himoe up ... --takeover true), to take over from it"),
-    Argument("seed", 0, "of the expert's hand"),
-)
-PLAY_ARGUMENTS = (
-    Argument("rate", 1.0, "how many times as fast as it was recorded"),
-    Argument(
-        "topics",
-        "",
-        "only these, with commas between; without it all but commands and chunks, if nobody else publishes",
-    ),
-    Argument("keep_stamps", False, "stamps as recorded; without it they are those of now, as live nodes want them"),
-)
-
-
 def player(bag: str, options: Mapping[str, object]) -> tuple[NodeSpec, ...]:
     """The node that plays a bag."""
-    value = {a.name: _convert(a, options.get(a.name, a.default)) for a in PLAY_ARGUMENTS}
+    value = {a.name: convert(a, options.get(a.name, a.default)) for a in PLAY_ARGUMENTS}
     return (NodeSpec("bag_player", "bag_player", {"bag": bag, **value}),)
 
 
@@ -119,7 +54,7 @@ def teleop(robot: str, options: Mapping[str, object]) -> tuple[NodeSpec, ...]:
         options: argument name -> value; missing ones take their default.
     """
     load_embodiment(robot, config("embodiments"))
-    value = {a.name: _convert(a, options.get(a.name, a.default)) for a in TELEOP_ARGUMENTS}
+    value = {a.name: convert(a, options.get(a.name, a.default)) for a in TELEOP_ARGUMENTS}
     device = value.pop("device")
     common = {"embodiment": robot, **{key: value[key] for key in ("action_space", "over_policy")}}
     if device == "keyboard":
@@ -147,7 +82,7 @@ def recorder(robot: str, options: Mapping[str, object], keys: bool = False) -> t
         keys: whether it reads keys from the terminal.
     """
     load_embodiment(robot, config("embodiments"))
-    value = {a.name: _convert(a, options.get(a.name, a.default)) for a in RECORD_ARGUMENTS}
+    value = {a.name: convert(a, options.get(a.name, a.default)) for a in RECORD_ARGUMENTS}
     return (NodeSpec("recorder", "recorder", {"embodiment": robot, **value, "keys": keys}, keyboard=keys),)
 
 
@@ -172,9 +107,13 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ConfigError(f"unknown arguments {unknown}; there are {sorted(known)}")
-    value = {name: _convert(a, options.get(name, a.default)) for name, a in known.items()}
+    value = {name: convert(a, options.get(name, a.default)) for name, a in known.items()}
     if value["hardware"] not in ("sim", "real"):
         raise ConfigError(f"hardware must be sim or real, got '{value['hardware']}'")
+    if value["seed"] < 0:
+        raise ConfigError(f"seed must be >= 0, got {value['seed']}")
+    if (trials or value["hardware"] == "sim") and not str(value["protocol"]).startswith(f"{robot}/"):
+        raise ConfigError(f"protocol '{value['protocol']}' is none of the {robot}'s; himoe trials list tells them")
     if value["hardware"] == "real" and not value["robot_ip"]:
         raise ConfigError(f"hardware real needs robot_ip, the address of the {robot}'s controller")
     if value["hardware"] == "sim" and robot != "xarm7":
@@ -205,7 +144,7 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
     if len(policies) > 1:
         if not trials:
             raise ConfigError(f"one policy can drive a robot, got {policies}; several take turns in trials")
-        labels = hide(policies, value["seed"])
+        labels = hide(policies, value["salt"])
         specs.append(NodeSpec("policy_switch", "policy_switch", {"labels": ",".join(labels)}))
         for label, policy in labels.items():
             behind = {name: f"policies/{label}/{name}" for name in (*PLANS, "instruction")}
@@ -228,8 +167,9 @@ def _policy(
 
 
 def _trials(value: Mapping[str, object], common: Mapping[str, object], policies: Sequence[str]) -> list[NodeSpec]:
-    session = {k: value[k] for k in ("protocol", "trials", "time_limit_s", "out", "seed", "spread_m", "bags")}
+    session = {k: value[k] for k in ("protocol", "trials", "time_limit_s", "out", "seed", "salt", "spread_m", "bags")}
     session |= {"policies": ",".join(policies), "simulated": value["hardware"] == "sim"}
+    session["options"] = json.dumps({k: str(v) for k, v in value.items() if k not in NOT_OF_A_SESSION})
     specs = [NodeSpec("trials", "trials", {"use_sim_time": value["use_sim_time"], **session}, keyboard=True)]
     if value["bags"]:
         bags = {"embodiment": common["embodiment"], "out": f"{value['out']}/bags", "images": "jpeg"}
@@ -286,13 +226,3 @@ def _simulation(value: Mapping[str, object], common: Mapping[str, object], addre
         NodeSpec("sim_robot", "sim_robot", robot, {"MUJOCO_GL": "disable"}),
         NodeSpec("sim_cameras", "sim_cameras", {**common, **cameras, **scene}, drawing),
     ]
-
-
-def _convert(argument: Argument, value: object) -> str | int | float | bool:
-    kind = type(argument.default)
-    try:
-        if kind is bool and isinstance(value, str):
-            return {"true": True, "false": False}[value.lower()]
-        return kind(value)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"argument '{argument.name}' must be of type {kind.__name__}, got {value!r}") from error

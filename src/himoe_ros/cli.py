@@ -11,20 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from .bringup import (
-    ARGUMENTS,
-    RECORD_ARGUMENTS,
-    TELEOP_ARGUMENTS,
-    TRIAL_ARGUMENTS,
-    Argument,
-    bench_graphs,
-    graph,
-    recorder,
-    teleop,
-)
+from .bringup import bench_graphs, graph, recorder, teleop
 from .check_commands import add_check_commands
 from .core.errors import HimoeError
 from .model_commands import add_model_commands
+from .options import ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument
 from .recording_commands import add_bag_commands, add_export_command
 from .resources import config, is_preset
 from .runner import run_graph
@@ -32,7 +23,7 @@ from .sim_commands import add_sim_commands
 from .train_commands import add_train_command
 from .trials.layout import draw_layout
 from .trials.protocol import load_protocol
-from .trials_commands import add_trials_commands, run_session
+from .trials_commands import add_trials_commands, finished, run_session
 
 DEMO = {  # a short session
     "trials": Argument("trials", 1, "of each of the four instructions"),
@@ -141,7 +132,12 @@ def _up(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     told = UNTRAINED if is_preset(options.policy) else ""
     print(f"A simulated xArm7 driven by '{options.policy}' over ROS 2.\n{told}", flush=True)
-    return run_session(_values(options, (*ARGUMENTS, *TRIAL_ARGUMENTS)), options.json)
+    values = _values(options, (*ARGUMENTS, *TRIAL_ARGUMENTS))
+    out, number, protocol = options.out, 1, load_protocol(options.protocol, config("trials"))
+    while finished(Path(values["out"]), protocol):  # a demo runs, also where one has run before
+        number += 1
+        values["out"] = f"{out}_{number}"
+    return run_session(values, options.json)
 
 
 def _record(options: argparse.Namespace) -> int:

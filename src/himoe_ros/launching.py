@@ -11,17 +11,8 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext
 
-from .bringup import (
-    RECORD_ARGUMENTS,
-    TELEOP_ARGUMENTS,
-    Argument,
-    NodeSpec,
-    arguments,
-    environment,
-    graph,
-    recorder,
-    teleop,
-)
+from .bringup import NodeSpec, arguments, environment, graph, recorder, teleop
+from .options import RECORD_ARGUMENTS, TELEOP_ARGUMENTS, Argument
 
 COMMON = (
     ("namespace", "", "namespace of every node and relative topic"),
@@ -30,9 +21,18 @@ COMMON = (
 )
 
 
-def robot_actions(robot: str, trials: bool = False) -> list[Action]:
+def robot_actions(robot: str) -> list[Action]:
     """Everything a launch file of one robot does."""
-    return _actions(arguments(robot, trials), lambda value: graph(robot, value, trials))
+    return _actions(arguments(robot), lambda value: graph(robot, value))
+
+
+def trials_actions() -> list[Action]:
+    """Everything trials.launch.py does: a session on the robot of its protocol."""
+
+    def nodes(value: dict[str, str]) -> Sequence[NodeSpec]:
+        return graph(value["protocol"].split("/")[0], value, trials=True)
+
+    return _actions(arguments("xarm7", trials=True), nodes)
 
 
 def recorder_actions() -> list[Action]:

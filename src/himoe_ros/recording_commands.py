@@ -10,10 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-from .bringup import PLAY_ARGUMENTS, player
+from .bringup import player
 from .core.embodiment import Embodiment, load_embodiment
 from .core.errors import ConfigError, RecordingError
 from .core.safety import load_safety
+from .options import PLAY_ARGUMENTS
 from .recording.bags import describe
 from .recording.check import Verdict, check, worst
 from .recording.contract import Contract, load_contract

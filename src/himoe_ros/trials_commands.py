@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from .bringup import ARGUMENTS, TRIAL_ARGUMENTS, graph
+from .bringup import graph
 from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
-from .core.reading import load_json
+from .options import ARGUMENTS, TRIAL_ARGUMENTS
 from .resources import config
 from .runner import run_graph
 from .trials.gather import gather, judge_anew
-from .trials.protocol import load_protocol, protocols
+from .trials.protocol import Protocol, load_protocol, protocols
 from .trials.report import write_report
-from .trials.session import read_session
+from .trials.schedule import plan
+from .trials.session import LOG, read_session
+from .trials.summary import summary
 
-OPTIONS = "options.json"  # in the session's folder: what `resume` starts again
-OWN = ("policy", "protocol")
+OWN = ("policy", "protocol", "salt")
 
 
 def add_trials_commands(commands) -> None:
@@ -53,25 +55,43 @@ def add_trials_commands(commands) -> None:
 
 
 def run_session(values: Mapping[str, object], to_json: Path | None) -> int:
-    """Start the graph with its trials node, and wait for the end of the session.
+    """Run a session, or what is left of it, and wait for its end.
 
     Args:
         values: of ARGUMENTS and TRIAL_ARGUMENTS.
         to_json: file for the results.
+
+    Raises:
+        ConfigError: something that cannot be run, or a file that cannot be written.
+        SessionError: the folder holds another session.
     """
-    loaded = load_protocol(str(values["protocol"]), config("trials"))
+    protocol = load_protocol(str(values["protocol"]), config("trials"))
     out = Path(str(values["out"]))
-    specs = graph(loaded.embodiment, values, trials=True)
-    out.mkdir(parents=True, exist_ok=True)
-    kept = out / OPTIONS
-    if not kept.exists():
-        kept.write_text(json.dumps(values, indent=1))
-    code = run_graph(specs, logs=out / "logs", foreground="trials")
+    if to_json and not to_json.parent.is_dir():
+        raise ConfigError(f"--json {to_json}: its folder does not exist")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"expected a folder for the session, {out} is a file")
+    before = read_session(out) if (out / LOG).is_file() else None
+    salt = before[0].salt if before else secrets.randbits(31)
+    specs = graph(protocol.embodiment, {**values, "salt": salt}, trials=True)
+    if before and finished(out, protocol):
+        print(f"{out} is finished, nothing is left to run\n{summary(protocol, before[0], before[1])}")
+        code = 0
+    else:
+        code = run_graph(specs, logs=out / "logs", foreground="trials")
     if to_json and code == 0:
         header, results, voids = read_session(out)
         told = {"session": asdict(header), "voids": voids, "trials": [asdict(r) for r in results]}
         to_json.write_text(json.dumps(told, indent=1))
     return code
+
+
+def finished(out: Path, protocol: Protocol) -> bool:
+    """Whether a folder holds a session of which nothing is left to run."""
+    if not (out / LOG).is_file():
+        return False
+    header, results, _ = read_session(out)
+    return len(results) == len(plan(protocol, len(header.policies), header.seed, header.trials))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -84,9 +104,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    values = load_json(options.session / OPTIONS)
-    values["out"] = str(options.session)
-    return run_session(values, options.json)
+    header, _, _ = read_session(options.session)
+    return run_session(
+        {**header.options, "out": str(options.session), "policy": ",".join(header.policies)}, options.json
+    )
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -109,7 +109,10 @@ def test_an_operator_judges_and_nothing_succeeds_by_mistake(workplace, tmp_path)
 
     with watcher() as watching:
         overlays = watching.collect(Image, "trials/overlay")
+        until(lambda: asked("the arm goes home now: is its way clear?"), 60.0, process)
+        watching.call("trials/next")
         until(lambda: asked("reset: Fruit in front, plates behind"), 60.0, process)
+        assert "apple at x 0." in lines[-1] and "pink_plate at x 0." in lines[-1], "the drawn start is told"
         watching.call("trials/next")
         until(lambda: asked("timeout. pick:"), 30.0, process)
         watching.call("trials/success")
@@ -119,7 +122,10 @@ def test_an_operator_judges_and_nothing_succeeds_by_mistake(workplace, tmp_path)
         until(lambda: asked("timeout. place:"), 5.0, process)
         watching.call("trials/failure")
         assert not overlays
-        until(lambda: asked("As before: see the images on /trials/overlay"), 20.0, process)
+        until(lambda: asked("the arm goes home now"), 20.0, process)
+        watching.call("trials/success")
+        watching.call("trials/next")
+        until(lambda: asked("As in trial 1: see /trials/overlay"), 20.0, process)
         watching.wait(lambda: overlays, 5.0)
         assert (overlays[0].height, overlays[0].width) == (512, 896), "start and present, one over the other"
         watching.call("trials/next")
@@ -142,7 +148,9 @@ def test_an_operator_judges_and_nothing_succeeds_by_mistake(workplace, tmp_path)
         (("run", "aloha/scoop", "--policy", "himoe_small"), "no simulated 'aloha' yet"),
         (("run", "xarm7/cup_in_cup", "--policy", "a,b"), "different policies without commas"),
         (("report", "/nowhere"), "expected the log of a session at /nowhere"),
-        (("resume", "/nowhere"), "must be a readable JSON file"),
+        (("resume", "/nowhere"), "expected the log of a session at /nowhere"),
+        (("run", "xarm7/cup_in_cup", "--policy", "expert", "--seed", "-1"), "seed must be >= 0, got -1"),
+        (("run", "xarm7/cup_in_cup", "--policy", "expert", "--json", "/nowhere/a"), "its folder does not exist"),
     ],
 )
 def test_what_cannot_be_is_told_at_once(arguments, words, tmp_path):

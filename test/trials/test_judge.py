@@ -151,6 +151,13 @@ def test_not_brought(task, end):
     assert reached(scene.after(scene.held(), ENDS[task][end](scene))) == [True, False]
 
 
+def test_let_go_of_with_the_gripper_half_open_counts_once_the_hand_is_away(scene):
+    near = replace(scene.with_(scene.named, scene.brought(), 0.85), tcp=scene.brought())
+    away = scene.with_(scene.named, scene.brought(), 0.85)
+    assert reached(scene.after(scene.held(), near)) == [True, False]
+    assert reached(scene.after(scene.held(), near, away)) == [True, True]
+
+
 def test_dropped_on_the_wrong_target(scene):
     verdict = scene.after(scene.held(), scene.with_(scene.named, scene.brought(scene.other)))
     assert reached(verdict) == [True, False] and verdict.wrong_target == scene.other

@@ -81,6 +81,44 @@ def test_sessions_apart_are_compared_unpaired(tmp_path):
     assert "place (different scenes, exact Fisher): one 16/16, two 0/16, p = 0.000: one is better." in text
 
 
+def test_a_session_counts_once_and_other_conditions_are_reported_apart(session, tmp_path):
+    (part,) = gather([session, session / ".", session], FOLDER)
+    assert len(part.trials) == 32
+    dark = Session(tmp_path / "dark", PROTOCOL, replace(HEADER, options={"light": "0.5"}))
+    dark.begin(*dark.next())
+    dark.finish(result(*dark.next()))
+    dark.close()
+    with pytest.raises(ReportError, match="differ in light 0.5 and None; report them apart"):
+        gather([session, tmp_path / "dark"], FOLDER)
+
+
+def test_half_a_pair_is_left_out_and_told(tmp_path):
+    session = Session(tmp_path / "s", PROTOCOL, replace(HEADER, policies=["one", "two"]))
+    for _ in range(5):
+        following = session.next()
+        session.begin(*following)
+        session.finish(result(*following))
+    session.close()
+    out = tmp_path / "r"
+    write_report(gather([tmp_path / "s"], FOLDER), out, FOLDER, published=False, sequential=True)
+    assert "under optional stopping, 1 trials without their counterpart left out" in (out / "report.md").read_text()
+    apart = Session(tmp_path / "t", PROTOCOL, replace(HEADER, policies=["three"]))
+    apart.begin(*apart.next())
+    apart.finish(result(*apart.next()))
+    apart.close()
+    with pytest.raises(ReportError, match="--sequential compares scene by scene"):
+        write_report(gather([tmp_path / "s", tmp_path / "t"], FOLDER), out, FOLDER, published=False, sequential=True)
+
+
+def test_another_protocol_under_the_same_name_is_not_reported(tmp_path):
+    session = Session(tmp_path / "s", PROTOCOL, replace(HEADER, content="other"))
+    session.begin(*session.next())
+    session.finish(result(*session.next()))
+    session.close()
+    with pytest.raises(ReportError, match="is not as it was when .* ran; restore its file"):
+        gather([tmp_path / "s"], FOLDER)
+
+
 def test_published_rows_stand_beside_as_counts(session):
     _, text, _ = report(session, published=True)
     assert "| HiMoE-VLA (paper, Table 3, real robot) | 81.3 % = 13/16 | 75.0 % = 12/16 |" in text

@@ -84,3 +84,9 @@ def test_so_many_more_trials_would_separate_them():
     told = compare([True] * 4, [False] * 4, ("a", "b"), paired=True)
     assert told.p == pytest.approx(0.125) and "about 2 more of each" in told.sentence
     assert mcnemar(6, 0) < 0.05 <= mcnemar(5, 0)
+
+
+def test_close_rates_can_be_compared_and_need_many_trials():
+    a, b = [True] * 8 + [False] * 8, [True] * 9 + [False] * 7
+    told = compare(a, b, ("a", "b"), paired=False)
+    assert told.p == pytest.approx(1.0) and "not separable with 16 trials each; about 9" in told.sentence

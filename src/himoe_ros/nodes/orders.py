@@ -16,7 +16,7 @@ from ..core.errors import HimoeError
 from .managed import ManagedNode
 from .trial_view import TrialView
 
-ANSWER_WITHIN_S, AGAIN_S = 10.0, 0.2
+ANSWER_WITHIN_S, HOME_WITHIN_S, AGAIN_S = 10.0, 30.0, 0.2
 CONTROLLER = ("controller/arm", "controller/disarm", "controller/home")
 RECORDER = ("recorder/start", "recorder/save", "recorder/save_failure", "recorder/discard")
 FOLLOWS = frozenset(mode.value for mode in FOLLOWING)  # in which the controller takes chunks
@@ -56,8 +56,7 @@ class Orders:
         while not condition():
             self._alive()
             if time.monotonic() > deadline:
-                told = "; ".join(f"{node}: {text}" for node, text in self._view.told.items())
-                raise HimoeError(f"{failure()} within {within:.0f} s. {told or 'No node reports a problem'}")
+                raise HimoeError(f"{failure()} within {within:.0f} s. {self._told()}")
             time.sleep(0.02)
 
     def call(self, name: str, within: float = 0.0) -> None:
@@ -69,14 +68,31 @@ class Orders:
             if (answer := future.result()).success:
                 return
             if time.monotonic() > deadline:
-                raise HimoeError(f"{name}: {answer.message}")
+                raise HimoeError(f"{name}: {answer.message}. {self._told()}")
+            self._alive()
             time.sleep(AGAIN_S)
+
+    def _told(self) -> str:
+        """What other nodes complain of."""
+        told = "; ".join(f"{node}: {text}" for node, text in dict(self._view.told).items())
+        return told or "No node reports a problem"
+
+    def home(self, within: float) -> None:
+        """Move the arm to its home posture, and wait until it is there; the order is repeated for so long."""
+        asked = time.monotonic()
+        self.call("controller/home", within)
+
+        def there() -> bool:
+            mode, reason, at = self._view.state
+            return at > asked and (mode, reason) == ("disarmed", "at home")
+
+        self.wait(there, HOME_WITHIN_S, lambda: f"the arm is not at home ({', '.join(self._view.state[:2])})")
 
     def arm(self, within: float) -> None:
         """As soon as the controller lets us: a policy may still be loading, or wait for a fresh image."""
         self.call("controller/arm", within)
         self.wait(
-            lambda: self._view.mode in FOLLOWS, ANSWER_WITHIN_S, lambda: "the controller did not tell it is armed"
+            lambda: self._view.state[0] in FOLLOWS, ANSWER_WITHIN_S, lambda: "the controller did not tell it is armed"
         )
 
     def reset(self, setting: str, scene: int) -> None:

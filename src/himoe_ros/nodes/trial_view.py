@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from ..core.embodiment import Embodiment
+from ..core.errors import ObservationError
 from ..core.messages import seconds
 from ..core.observation import Image as Picture
 from ..core.unified import named_positions
@@ -24,6 +25,7 @@ from ..trials.video import VideoWriter, compose
 from .conversions import image_array
 from .managed import COMMAND, LATCHED, RECORD, SENSOR
 
+RESET_TOLERANCE_M, RESET_SPEED_M_S = 0.01, 0.02
 LOST_S = 1.5  # without a message for so long, a camera or the robot is lost
 VIDEO_FPS = 10
 
@@ -74,6 +76,11 @@ class Watched:
         self._mode_since = now
         self.tell(f"{mode}: {reason}")
 
+    def end(self, mode: str) -> None:
+        """Nothing is watched any more."""
+        if mode == "holding":
+            self.held_s += time.monotonic() - self._mode_since
+
     def tell(self, event: str) -> None:
         self.events.append((round(time.monotonic() - self.began, 2), event))
 
@@ -93,9 +100,12 @@ class TrialView:
         self._heard: dict[str, float] = {}  # stream -> s of the steady clock
         self._watched: Watched | None = None
         self.images: dict[str, Picture] = {}
-        self.joints: dict[str, float] = {}
         self.truth: Truth | None = None
-        self.mode, self.reason = "", ""
+        self.state = (
+            "",
+            "",
+            0.0,
+        )  # the controller's mode and its reason, and when that was told, s of the steady clock
         self.told: dict[str, str] = {}  # node -> its trouble
         self.trouble = ""  # why the present trial cannot count
         for camera in embodiment.cameras:
@@ -114,6 +124,7 @@ class TrialView:
         if watched is not None:
             self.trouble = ""
         if before is not None:
+            before.end(self.state[0])
             try:
                 before.video.close()
             except OSError as error:
@@ -131,9 +142,14 @@ class TrialView:
         """All cameras side by side, (H, W, 3) uint8 RGB."""
         return compose(self._views(), *self._caption())
 
-    def at(self, place: Mapping[str, float], tolerance: float) -> bool:
-        """Whether every named joint is there, within so many rad or m."""
-        return all(abs(self.joints.get(joint, np.inf) - value) < tolerance for joint, value in place.items())
+    def laid_out(self, layout: Mapping[str, tuple[float, float, float]]) -> bool:
+        """Whether every thing lies where it was drawn (m, m, rad), and rests."""
+        truth = self.truth
+        return truth is not None and all(
+            math.hypot(*(truth.things[n].place[:2] - (x, y))) < RESET_TOLERANCE_M
+            and truth.things[n].speed < RESET_SPEED_M_S
+            for n, (x, y, _) in layout.items()
+        )
 
     def _spoiled(self, error: OSError) -> None:
         self.trouble = f"the video cannot be written: {error}"
@@ -147,11 +163,14 @@ class TrialView:
             return "", ""
         stages = watched.judge.verdict.stages if watched.judge else {}
         reached = "  ".join(f"{stage} {'yes' if done else '-'}" for stage, done in stages.items())
-        return watched.title, f"{time.monotonic() - watched.began:4.1f} s   {self.mode:<8}   {reached}"
+        return watched.title, f"{time.monotonic() - watched.began:4.1f} s   {self.state[0]:<8}   {reached}"
 
     def _on_image(self, camera: str, message: Image) -> None:
+        try:
+            self.images[camera] = image_array(message)
+        except ObservationError:
+            return  # the policy tells of it; a camera that sends nothing else is lost
         self._heard[f"camera {camera}"] = time.monotonic()
-        self.images[camera] = image_array(message)
         if camera != self._embodiment.cameras[0].name or len(self.images) < len(self._embodiment.cameras):
             return
         with self._lock:
@@ -162,8 +181,11 @@ class TrialView:
                     self._spoiled(error)
 
     def _on_joints(self, message: JointState) -> None:
+        try:
+            named_positions(message.name, message.position, self._embodiment.joint_names)
+        except ObservationError:
+            return
         self._heard["joint_states"] = time.monotonic()
-        self.joints = named_positions(message.name, message.position, self._embodiment.joint_names)
 
     def _on_truth(self, message: JointState) -> None:
         self._heard["sim/state"] = time.monotonic()
@@ -181,7 +203,7 @@ class TrialView:
 
     def _on_state(self, message: DiagnosticStatus) -> None:
         mode = next((v.value for v in message.values if v.key == "mode"), "")
-        before, self.mode, self.reason = self.mode, mode, message.message
+        before, self.state = self.state[0], (mode, message.message, time.monotonic())
         with self._lock:
             if self._watched is not None and mode != before:
                 self._watched.mode(mode, before, message.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError, HimoeError
 from ..resources import config, is_preset, version
 from ..trials.gather import SESSION, TRIAL
-from ..trials.judge import Judge, Verdict
+from ..trials.judge import Judge
 from ..trials.layout import draw_layout
 from ..trials.protocol import Setting, load_protocol
 from ..trials.schedule import Planned
-from ..trials.session import Header, Session, TrialResult
+from ..trials.session import Header, Session, TrialResult, Void
 from ..trials.summary import summary
 from ..trials.video import VideoWriter
 from .conversions import image_message
@@ -30,14 +31,9 @@ from .operator import Left, Operator
 from .orders import Orders
 from .trial_view import VIDEO_FPS, TrialView, Watched
 
-HOME_WITHIN_S, RESET_WITHIN_S, AGAIN_S = 20.0, 5.0, 0.2
-HOME_TOLERANCE_RAD, RESET_TOLERANCE_M, RESET_SPEED_M_S = 0.02, 0.01, 0.02
-MOST_VOIDS = 5  # of one trial, before somebody has to look
+RESET_WITHIN_S = 5.0
+MOST_VOIDS = 5  # of one trial in a row, before somebody has to look
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 85)
-
-
-class Void(HimoeError):
-    """A trial that does not count; the message says why."""
 
 
 class Trials(ManagedNode):
@@ -51,7 +47,7 @@ class Trials(ManagedNode):
         name = self.require("protocol", "a file in config/trials")
         self._protocol = load_protocol(name, config("trials")).widened(spread)
         self._embodiment = load_embodiment(self._protocol.embodiment, config("embodiments"))
-        policies = self.require("policies", "the policies' names, commas between")
+        policies = self.require("policies", "the policies' names, commas between").split(",")
         self._simulated = self.parameter("simulated", True)
         self._limit = self.parameter("time_limit_s", 0.0) or self._protocol.time_limit
         self._patience = self.parameter("ready_within_s", 60.0)
@@ -60,11 +56,14 @@ class Trials(ManagedNode):
         self._header = Header(
             protocol=self._protocol.name,
             trials=self.parameter("trials", 0) or self._protocol.trials_per_setting,
-            policies=policies.split(","),
+            policies=policies,
             seed=self.parameter("seed", 0),
             simulated=self._simulated,
-            about={"version": version(), "time_limit_s": f"{self._limit:g}", "spread_m": f"{spread:g}"},
-            untrained=[policy for policy in policies.split(",") if is_preset(policy)],
+            salt=self.parameter("salt", 0),
+            untrained=[policy for policy in policies if is_preset(policy)],
+            content=self._protocol.content,
+            version=version(),
+            options=json.loads(self.parameter("options", "{}")),
         )
         self._operator = Operator(self, self._leave)
         self._left = False
@@ -109,7 +108,6 @@ class Trials(ManagedNode):
             self._orders.wait_for_services(self._patience)
             self._orders.wait(lambda: not self._view.lost(), self._patience, self._view.lost)
             self._trials(session)
-            self._orders.call("controller/home")
         except HimoeError as error:
             print(f"\nerror: {error}", file=sys.stderr, flush=True)
             code = 2
@@ -119,26 +117,33 @@ class Trials(ManagedNode):
         self.exit_code = code
 
     def _trials(self, session: Session) -> None:
-        begin, before = time.monotonic(), len(session.results)
+        begin, before, voids = time.monotonic(), len(session.results), Counter[int]()
         while (following := session.next()) is not None:
             planned, attempt = following
-            if attempt >= MOST_VOIDS:
-                raise HimoeError(f"trial {planned.index + 1} was void {attempt} times; look at it, then resume")
+            if voids[planned.index] == MOST_VOIDS:
+                raise HimoeError(f"trial {planned.index + 1} was void {MOST_VOIDS} times; look at it, then resume")
             session.begin(planned, attempt)
             try:
                 result = self._trial(planned, attempt)
             except Void as void:
                 session.void(planned, attempt, str(void))
+                voids[planned.index] += 1
                 print(f"\rtrial {planned.index + 1}: void, {void}", flush=True)
                 continue
+            except Left:
+                raise
+            except HimoeError as error:
+                session.void(planned, attempt, str(error))
+                raise
             session.finish(result)
             done, of = len(session.results), len(session.planned)
             left = (time.monotonic() - begin) / (done - before) * (of - done)
             mark = "success" if result.success else "failure"
             line = f"trial {done}/{of}  {planned.label}  {result.instruction}  {result.seconds:.1f} s  {mark}"
             print(f"\r\x1b[K{line}, {result.ended}; {left / 60:.0f} min left", flush=True)
-            if "pause" in self._operator.orders():
+            if self._operator.pausing:
                 self._operator.ask("paused", ["next"], self._alive)
+                self._operator.pausing = False
 
     def _trial(self, planned: Planned, attempt: int) -> TrialResult:
         setting = self._protocol.settings[planned.setting]
@@ -149,19 +154,21 @@ class Trials(ManagedNode):
         judge = Judge(self._protocol, setting) if self._simulated else None
         if self._bags:
             files["bag"] = self._orders.start_bag(self._out, setting.instruction)
-        self._say(setting.instruction)
-        self._orders.arm(self._patience)
-        title = f"{planned.index + 1}  {planned.label}  {setting.instruction}"
-        watched = Watched(judge, VideoWriter(self._out / files["video"], VIDEO_FPS), time.monotonic(), title)
-        self._save_picture(files["start_frame"])
-        began = time.time()
         try:
+            self._save_picture(files["start_frame"])
+            self._say(setting.instruction)
+            self._operator.forget()
+            self._orders.arm(self._patience)
+            title = f"{planned.index + 1}  {planned.label}  {setting.instruction}"
+            watched = Watched(judge, VideoWriter(self._out / files["video"], VIDEO_FPS), time.monotonic(), title)
+            began = time.time()
             ended, reason = self._filmed(watched)
             seconds = time.monotonic() - watched.began
             self._save_picture(files["last_frame"])
-            verdict = judge.verdict if judge else self._asked(ended)
-        except Void:
-            self._orders.end_bag("discard", {})
+            verdict = judge.verdict if judge else self._operator.verdict(ended, self._protocol.stages, self._alive)
+        except HimoeError:
+            if self._worker.running and not self._left:
+                self._orders.end_bag("discard", {})
             raise
         result = TrialResult(
             planned.index,
@@ -194,56 +201,59 @@ class Trials(ManagedNode):
     def _prepare(self, planned: Planned, setting: Setting) -> None:
         """The arm at home, everything where this scene wants it, and that policy at the arm's disposal."""
         self._policy.publish(String(data=planned.label))
-        self._orders.call("controller/home", self._patience)
-        home = {j: v for arm in self._embodiment.arms for j, v in zip(arm.joints, arm.bounds.rest, strict=True)}
-        self._orders.wait(
-            lambda: self._view.at(home, HOME_TOLERANCE_RAD), HOME_WITHIN_S, lambda: "the robot is not at home"
-        )
         if not self._simulated:
             self._ask_for_reset(planned, setting)
             return
+        self._orders.home(self._patience)
         self._orders.reset(planned.setting, planned.scene)
         layout = draw_layout(self._protocol, setting, planned.scene)
         deadline = time.monotonic() + RESET_WITHIN_S
-        while not self._laid_out(layout):
+        while not self._view.laid_out(layout):
             self._alive()
             if time.monotonic() > deadline:
                 raise Void(f"the scene was not as drawn {RESET_WITHIN_S:g} s after its reset")
             time.sleep(0.05)
 
     def _ask_for_reset(self, planned: Planned, setting: Setting) -> None:
-        """The operator's part; where this scene was met before, its start is shown over what the cameras see."""
+        """The operator's part: nothing moves before an answer. The wanted start is shown over what the cameras see."""
+        while True:
+            self._operator.agree("the arm goes home now: is its way clear?", self._alive)
+            try:
+                self._orders.home(0.0)
+                break
+            except HimoeError as error:
+                print(f"{error}", flush=True)
+                self._alive()
+        told, wanted = f"reset: {self._protocol.recipe} Then: {setting.instruction}", None
         before = [r for r in self._session.results if r.scene == planned.scene]
-        wanted = cv2.imread(str(self._out / before[-1].files["start_frame"])) if before else None
-        told = f"reset: {self._protocol.recipe} Then: {setting.instruction}"
-        if wanted is not None:
-            told += f". As before: see the images on {self._overlay.topic_name}"
+        if before:
+            wanted = cv2.imread(str(self._out / before[-1].files["start_frame"]))[..., ::-1]
+            told += f". As in trial {before[-1].index + 1}: see {self._overlay.topic_name}"
+        else:
+            try:
+                layout = draw_layout(self._protocol, setting, planned.scene)
+                told += "".join(f"; {name} at x {x:.2f}, y {y:.2f} m" for name, (x, y, _) in layout.items())
+            except ConfigError as error:
+                told += f" ({error})"
 
         def show() -> None:
             self._alive()
             if wanted is not None:
-                shown = cv2.addWeighted(wanted[..., ::-1], 0.5, self._view.picture(), 0.5, 0.0)
+                shown = cv2.addWeighted(wanted, 0.5, self._view.picture(), 0.5, 0.0)
                 self._overlay.publish(image_message(shown, self.seconds_now(), "wanted start"))
 
-        if self._operator.ask(told, ["next", "void"], show) == "void":
-            raise Void(self._operator.reason or "not reset")
-
-    def _laid_out(self, layout: dict[str, tuple[float, float, float]]) -> bool:
-        truth = self._view.truth
-        return truth is not None and all(
-            np.hypot(*(truth.things[n].place[:2] - (x, y))) < RESET_TOLERANCE_M
-            and truth.things[n].speed < RESET_SPEED_M_S
-            for n, (x, y, _) in layout.items()
-        )
+        self._operator.agree(told, show)
 
     def _filmed(self, watched: Watched) -> tuple[str, str]:
-        """As `_watch`; afterwards the policy rests, and the video is on the disk."""
+        """As `_watch`; afterwards policy and arm rest, and the video is on the disk."""
         self._view.watch(watched)
         try:
             ended = self._watch(watched)
         finally:
             self._view.watch(None)
             self._say("")
+            if self._worker.running:
+                self._orders.call("controller/disarm")
         if self._view.trouble:
             raise Void(self._view.trouble)
         return ended
@@ -252,9 +262,9 @@ class Trials(ManagedNode):
         """Until the trial ends; returns why, and the reason in words where it was not asked for."""
         while True:
             self._alive()
-            orders, mode, reason = self._operator.orders(), self._view.mode, self._view.reason
+            orders, (mode, reason, _) = self._operator.orders(), self._view.state
             if "void" in orders:
-                raise Void(self._operator.reason or "declared void by the operator")
+                raise Void(self._operator.why())
             if lost := self._view.trouble or self._view.lost():
                 raise Void(lost)
             if watched.judge is not None and watched.judge.verdict.success:
@@ -268,20 +278,6 @@ class Trials(ManagedNode):
             if time.monotonic() - watched.began >= self._limit:
                 return "timeout", ""
             time.sleep(0.05)
-
-    def _asked(self, ended: str) -> Verdict:
-        """The operator's verdict, stage by stage; a stage is reached only after the ones before."""
-        self._orders.call("controller/disarm")
-        stages: dict[str, bool] = {}
-        for stage, meaning in self._protocol.stages.items():
-            question = f"{ended}. {stage}: {meaning}?"
-            answer = "failure"
-            if all(stages.values()):
-                answer = self._operator.ask(question, ["success", "failure", "void"], self._alive)
-            if answer == "void":
-                raise Void(self._operator.reason or "declared void by the operator")
-            stages[stage] = answer == "success"
-        return Verdict(stages)
 
     def _say(self, instruction: str) -> None:
         self._instruction.publish(String(data=instruction))

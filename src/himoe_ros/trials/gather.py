@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from ..recording.reader import BagInfo, read_info, read_messages
 from ..recording.session import bags_in
 from .judge import Judge
 from .protocol import Protocol, load_protocol
-from .report import Part, Told
+from .report import Part, ReportError, Told
 from .session import Header, TrialResult, read_session
 from .truth import truth_from_state
 
 SESSION, TRIAL = "session", "trial"  # of what a trial's bag says about itself, as JSON
 STATE = "sim/state"
+VARYING = ("seed", "trials", "robot_ip", "torch_threads")  # between sessions that may be reported together
 
 
 def gather(folders: Sequence[Path], protocols: Path) -> list[Part]:
@@ -27,52 +28,95 @@ def gather(folders: Sequence[Path], protocols: Path) -> list[Part]:
 
     Raises:
         LogError: a log is missing, or was changed by hand.
+        ReportError: sessions that were run under different conditions.
     """
-    told: dict[str, list[Told]] = {}
-    voids: dict[str, list[str]] = {}
-    for folder in folders:
+    sessions, voids = [], {}
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
         header, results, void = read_session(folder)
-        told.setdefault(header.protocol, []).extend(_told(folder, header, r) for r in results)
+        sessions.append((folder, header, results))
         reasons = [f"trial {index + 1}: {reason}" for index, each in void.items() for reason in each]
         voids.setdefault(header.protocol, []).extend(reasons)
-    return [Part(load_protocol(name, protocols), told[name], voids[name]) for name in sorted(told)]
+    return _parts(sessions, voids, protocols)
 
 
 def judge_anew(folders: Sequence[Path], protocols: Path, embodiment: Embodiment) -> tuple[list[Part], list[str]]:
-    """The same from the bags alone, verdicts found again from the true poses in them.
+    """The same from the bags alone; verdicts of a simulator are found again from the true poses in them.
 
     Returns:
-        The parts, and a sentence for each trial that was judged differently when it ran.
+        The parts, and a sentence for each bag that cannot be read, or was judged differently when it ran.
 
     Raises:
-        RecordingError: a bag is damaged, or is not one of a simulated trial.
+        RecordingError: there are no bags.
+        ReportError: sessions that were run under different conditions.
     """
-    told: dict[str, list[Told]] = {}
-    differences = []
-    for folder in folders:
-        for info in map(read_info, bags_in(folder / "bags")):
-            if TRIAL not in info.about:
-                continue  # it was interrupted, or void
-            header = Header(**json.loads(info.about[SESSION]))
-            result = TrialResult(**json.loads(info.about[TRIAL]))
-            again = _judged(info, load_protocol(header.protocol, protocols), result, embodiment)
-            if again.stages != result.stages:
-                differences.append(f"{info.folder}: {again.stages}, but {result.stages} when it ran")
-            told.setdefault(header.protocol, []).append(_told(folder, header, again))
-    return [Part(load_protocol(name, protocols), told[name], ()) for name in sorted(told)], differences
+    sessions, remarks = [], []
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        results: dict[int, TrialResult] = {}
+        header = None
+        for bag in bags_in(folder / "bags"):
+            try:
+                info = read_info(bag)
+                if TRIAL not in info.about:
+                    continue  # it was interrupted, or void
+                header = Header(**json.loads(info.about[SESSION]))
+                told = TrialResult(**json.loads(info.about[TRIAL]))
+                again = _judged(info, load_protocol(header.protocol, protocols), told, embodiment)
+            except RecordingError as error:
+                remarks.append(f"left out: {error}")
+                continue
+            if again != told:
+                remarks.append(f"{bag}: {_verdict(again)} now, {_verdict(told)} when it ran")
+            if told.index not in results or results[told.index].attempt < told.attempt:
+                results[told.index] = again
+        if header is not None:
+            sessions.append((folder, header, [results[index] for index in sorted(results)]))
+    return _parts(sessions, {}, protocols), remarks
 
 
-def _told(folder: Path, header: Header, result: TrialResult) -> Told:
-    return Told(folder, header.labels[result.label], header.simulated, result)
+def _parts(
+    sessions: Sequence[tuple[Path, Header, Sequence[TrialResult]]], voids: Mapping[str, Sequence[str]], folder: Path
+) -> list[Part]:
+    parts = []
+    for name in sorted({header.protocol for _, header, _ in sessions}):
+        mine = [(where, header, results) for where, header, results in sessions if header.protocol == name]
+        protocol = load_protocol(name, folder)
+        for where, header, _ in mine:
+            _require_alike(where, header, mine[0][0], mine[0][1], protocol)
+        told = [Told(where, header.labels[r.label], header.simulated, r) for where, header, rs in mine for r in rs]
+        parts.append(Part(protocol, told, voids.get(name, ())))
+    return parts
+
+
+def _require_alike(where: Path, header: Header, first: Path, other: Header, protocol: Protocol) -> None:
+    """Trials under other conditions are not trials of the same thing."""
+    if header.content != protocol.content:
+        raise ReportError(f"{protocol.name} is not as it was when {where} ran; restore its file to report that session")
+    differing = [
+        k
+        for k in {**header.options, **other.options}
+        if header.options.get(k) != other.options.get(k) and k not in VARYING
+    ]
+    if differing or header.simulated != other.simulated:
+        told = ", ".join(f"{k} {header.options.get(k)} and {other.options.get(k)}" for k in differing)
+        raise ReportError(f"{where} and {first} differ in {told or 'simulated and real'}; report them apart")
+
+
+def _verdict(result: TrialResult) -> str:
+    return f"{result.stages}, wrong object '{result.wrong_object}', wrong target '{result.wrong_target}'"
 
 
 def _judged(info: BagInfo, protocol: Protocol, result: TrialResult, embodiment: Embodiment) -> TrialResult:
+    """The same with the verdict found again; an operator's is as told."""
+    if result.judged != "simulator":
+        return result
     topic = next((t for t in info.types if t.endswith(f"/{STATE}")), "")
     if not info.counts.get(topic):
-        raise RecordingError(f"{info.folder}: expected true poses on {STATE}; only simulated trials can be judged anew")
+        raise RecordingError(f"{info.folder} has no true poses on {STATE}")
     judge = Judge(protocol, protocol.settings[result.setting])
     for recorded in read_messages(info, [topic]):
         m = recorded.message
+        if seconds(m.header.stamp) > result.began + result.seconds:
+            break  # what came to rest later was too late
         judge.observe(truth_from_state(seconds(m.header.stamp), embodiment.arms[0], m.name, m.position, m.velocity))
     verdict = judge.verdict
     return replace(

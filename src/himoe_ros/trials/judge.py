@@ -75,7 +75,8 @@ class Judge:
     """Watches a trial and remembers what it saw.
 
     A thing counts as lifted when it is `LIFT_M` above where it first lay, and in the gripper. It counts as
-    brought when, later, the gripper is open and it has rested in its relation to the target for `RESTING_S`.
+    brought when, later, the gripper is open or elsewhere and it has rested in its relation to the target for
+    `RESTING_S`.
     """
 
     def __init__(self, protocol: Protocol, setting: Setting) -> None:
@@ -124,21 +125,20 @@ class Judge:
         return self._verdict
 
     def _is_lifted(self, name: str, truth: Truth) -> bool:
-        thing, place = THINGS[name], truth.things[name].place
-        x, y, z = truth.tcp - place
-        return bool(
-            place[2] - self._start[name] > LIFT_M
-            and np.hypot(x, y) < HOLD_RADIUS_M
-            and -thing.foot - HOLD_REACH_M < z < thing.top + HOLD_REACH_M
-            and truth.gripper_opening < GRIPPING
-        )
+        high = truth.things[name].place[2] - self._start[name] > LIFT_M
+        return bool(high and truth.gripper_opening < GRIPPING and self._at_hand(name, truth))
+
+    def _at_hand(self, name: str, truth: Truth) -> bool:
+        """Between the fingers, or where they would be."""
+        thing, (x, y, z) = THINGS[name], truth.tcp - truth.things[name].place
+        return bool(np.hypot(x, y) < HOLD_RADIUS_M and -thing.foot - HOLD_REACH_M < z < thing.top + HOLD_REACH_M)
 
     def _rests(self, target: str, truth: Truth) -> bool:
         named, other = truth.things[self._named], truth.things[target]
         quiet = (
             self._relation(named, other, self._named)
             and max(named.speed, other.speed) < RESTING_SPEED_M_S
-            and truth.gripper_opening >= OPEN_GRIPPER
+            and (truth.gripper_opening >= OPEN_GRIPPER or not self._at_hand(self._named, truth))
         )
         if not quiet:
             self._resting_since.pop(target, None)

@@ -63,7 +63,10 @@ def _groups(protocol: Protocol, setting: Setting, rng: np.random.Generator) -> d
     for wish in protocol.objects:
         if wish.startswith(ONE_OTHER):
             kind = wish.removeprefix(ONE_OTHER)
-            things = [*things, str(rng.choice([n for n, t in THINGS.items() if t.kind == kind and n not in named]))]
+            others = [n for n, t in THINGS.items() if t.kind == kind and n not in things]
+            if not others:
+                raise ConfigError(f"{protocol.name}: objects: there is no other '{kind}' than those already there")
+            things = [*things, str(rng.choice(others))]
     if unknown := sorted({*things, *protocol.distractors} - set(THINGS)):
         raise ConfigError(
             f"{protocol.name}: no size is known of {', '.join(unknown)}, so the simulator cannot lay it out"

@@ -1,7 +1,8 @@
 """The log of a session: one JSON record a line, only ever appended to, on the disk before anything goes on.
 
-Each record carries a checksum over itself and the one before, so a line that was edited, removed or moved shows. The
-end of a line that a kill or a full disk cut short was never promised to anybody, and is dropped.
+Each record carries a checksum over itself and the one before, so a line that was edited, moved or taken out shows.
+Records cut off the end look like a kill, and their trials come again. The end of a line that a kill or a full disk cut
+short was never promised to anybody, and is dropped.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +57,7 @@ class Protocol:
         objects, distractors: what lies there; of the distractors one, drawn.
         recipe: of the reset, in words for a person.
         places: kind of thing -> Place.
+        content: a fingerprint of what the file says.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Protocol:
     distractors: tuple[str, ...]
     recipe: str
     places: Mapping[str, Place]
+    content: str
 
     def widened(self, spread: float) -> Protocol:
         """The same with things laid up to `spread` m, >= 0, from their places; as it is for 0."""
@@ -119,6 +123,7 @@ def load_protocol(name: str, folder: Path) -> Protocol:
         distractors=names(d["distractors"], f"{where}: distractors") if "distractors" in d else (),
         recipe=text(reset["recipe"], f"{where}: reset.recipe"),
         places={n: _place(p, f"{where}: reset.places.{n}") for n, p in places.items()},
+        content=hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest()[:12],
     )
 
 

@@ -84,7 +84,10 @@ def write_report(parts: Sequence[Part], out: Path, protocols: Path, published: b
     """
     if not any(part.trials for part in parts):
         raise ReportError("expected at least one finished trial; resume the session first")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReportError(f"expected a folder for the report, {out}: {error.strerror}") from error
     tables = [(part, _rows(part, protocols, published), _tests(part, sequential)) for part in parts]
     (out / "report.md").write_text(_markdown(tables))
     with (out / "trials.csv").open("w", newline="") as file:
@@ -111,7 +114,11 @@ def _rows(part: Part, folder: Path, published: bool) -> list[list[str]]:
         ends = ", ".join(f"{n} {end}" for end, n in Counter(r.ended for r in results).most_common())
         wrong = [sum(bool(getattr(r, w)) for r in results) for w in ("wrong_object", "wrong_target")]
         cells = [rate(k, len(results)) for k in reached]
-        rows.append([policy, *cells, rate(sum(reached), len(results) * len(stages)), ends, *map(str, wrong)])
+        # Stages of one trial are not independent: their sum has a rate, as in the paper, and no interval.
+        everything = (
+            f"{sum(reached)}/{len(results) * len(stages)}  {100 * sum(reached) / len(results) / len(stages):.0f} %"
+        )
+        rows.append([policy, *cells, everything, ends, *map(str, wrong)])
     if published:
         for row in published_rows(folder, part.protocol):
             cells = list(row.cells) if len(row.cells) == len(stages) else [*[""] * len(stages), *row.cells]
@@ -125,14 +132,19 @@ def _tests(part: Part, sequential: bool) -> list[str]:
     told = []
     for a, b in combinations(part.policies, 2):
         first, second = ({_scene(t): t.result for t in part.of(p)} for p in (a, b))
-        paired = set(first) == set(second) and len(first) == len(part.of(a)) and len(second) == len(part.of(b))
-        keys = sorted(first) if paired else []
+        keys = sorted(set(first) & set(second))
+        paired = bool(keys)
+        left_out = len(part.of(a)) + len(part.of(b)) - 2 * len(keys)
+        if sequential and not paired:
+            raise ReportError(f"--sequential compares scene by scene, and {a} and {b} met none in common; leave it out")
         for stage in part.protocol.stages:
             xs = [first[k].stages[stage] for k in keys] if paired else [t.result.stages[stage] for t in part.of(a)]
             ys = [second[k].stages[stage] for k in keys] if paired else [t.result.stages[stage] for t in part.of(b)]
             how = "same scenes, exact McNemar" if paired else "different scenes, exact Fisher"
             if paired and sequential:
                 how = "same scenes, valid under optional stopping"
+            if paired and left_out:
+                how += f", {left_out} trials without their counterpart left out"
             comparison = compare(xs, ys, (a, b), paired, sequential and paired)
             told.append(f"{stage} ({how}): {comparison.sentence}")
     return told

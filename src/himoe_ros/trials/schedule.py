@@ -51,7 +51,7 @@ def plan(protocol: Protocol, policies: int, seed: int, repetitions: int | None =
     return planned
 
 
-def hide(policies: Sequence[str], seed: int) -> dict[str, str]:
+def hide(policies: Sequence[str], salt: int) -> dict[str, str]:
     """Label -> policy, drawn; kept out of sight until the report."""
-    order = np.random.default_rng([seed, 1]).permutation(len(policies))
+    order = np.random.default_rng([salt, 1]).permutation(len(policies))
     return {chr(ord("A") + i): policies[k] for i, k in enumerate(order)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ INTERRUPTED = "interrupted: the session ended while it ran"
 
 class SessionError(HimoeError):
     """A session that cannot be begun or gone on with as asked."""
+
+
+class Void(HimoeError):
+    """A trial that does not count; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,13 @@ class Header:
         protocol: its name.
         trials: how many of each setting and policy.
         policies: in the order they were given; which label each has only the report tells.
-        seed: of order, scenes and labels.
+        seed: of order and scenes.
+        salt: of the labels, so that a seed does not tell them.
         simulated: whether a simulated robot ran.
         untrained: those of the policies whose weights are random.
-        about: versions, options of the graph and the like.
+        content: fingerprint of the protocol's file.
+        version: of this package.
+        options: with which the graph was started, as text.
     """
 
     protocol: str
@@ -92,14 +99,17 @@ class Header:
     policies: list[str]
     seed: int
     simulated: bool
+    salt: int = 0
     untrained: list[str] = field(default_factory=list)
-    about: dict[str, str] = field(default_factory=dict)
+    content: str = ""
+    version: str = ""
+    options: dict[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> dict[str, str]:
         """Label -> policy, and whether it is untrained."""
         told = {p: f"{p} (untrained)" if p in self.untrained else p for p in self.policies}
-        return {label: told[policy] for label, policy in hide(self.policies, self.seed).items()}
+        return {label: told[policy] for label, policy in hide(self.policies, self.salt).items()}
 
 
 class Session:
@@ -125,7 +135,9 @@ class Session:
         elif _header(records) != header:
             self._log.close()
             other = _header(records)
-            raise SessionError(f"{folder} holds the session {other}, not {header}; choose another folder")
+            differing = [f.name for f in fields(Header) if getattr(other, f.name) != getattr(header, f.name)]
+            told = ", ".join(f"{n} {getattr(other, n)!r} instead of {getattr(header, n)!r}" for n in differing)
+            raise SessionError(f"{folder} holds a session with {told}; choose another folder")
         elif records[-1]["kind"] == "begun":
             self._append("void", {**_which(records[-1]), "reason": INTERRUPTED})
 

@@ -10,7 +10,6 @@ Z95 = 1.959963984540054  # standard normal: 95 % lie within
 Z80 = 0.8416212335729143  # 80 % lie below
 LEVEL = 0.05
 MANY = 10_000  # trials; nobody runs more to tell two policies apart
-ROUNDING = 1 + 1e-7  # tables that are as likely as the one seen count, whatever their sums were rounded to
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def fisher(a: int, of_a: int, b: int, of_b: int) -> float:
         return comb(of_a, k) * comb(of_b, chosen - k)
 
     seen = ways(a)
-    likely = sum(w for k in range(max(0, chosen - of_b), min(of_a, chosen) + 1) if (w := ways(k)) <= seen * ROUNDING)
+    likely = sum(w for k in range(max(0, chosen - of_b), min(of_a, chosen) + 1) if (w := ways(k)) <= seen)
     return min(1.0, likely / comb(total, chosen))
 
 
