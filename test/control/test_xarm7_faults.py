@@ -193,6 +193,22 @@ def test_an_error_of_the_gripper_is_told_with_its_number_and_cleared_by_arming(d
     assert driver.read().fault == ""
 
 
+def test_a_report_that_says_simulation_by_mistake_keeps_no_request_from_the_box(driver, rig):
+    driver.enable()
+    before = sent(rig, Function.MOTION_ENABLE)
+    driver._link.api._arm._is_simulation_robot = (
+        True  # what a garbled report did in a soak; the next one says otherwise
+    )
+    driver.enable()
+    assert sent(rig, Function.MOTION_ENABLE) == before + 1
+
+
+def test_a_box_that_goes_on_simulating_is_not_armed(driver, monkeypatch):
+    monkeypatch.setattr(type(driver._link.api), "is_simulation_robot", True)
+    with pytest.raises(DriverError, match="and that it only simulates motion: close other programs"):
+        driver.enable()
+
+
 def test_garbled_reports_change_no_angle_and_raise_no_alarm(driver, rig):
     driver.enable()
     place = driver.read().positions

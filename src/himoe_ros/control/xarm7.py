@@ -122,10 +122,14 @@ class XArm7Driver:
     def _await_servo_mode(self) -> None:
         """The mode is told in reports alone."""
         deadline = time.monotonic() + REPORT_S
-        while (mode := self._link.api.mode) != SERVO_MODE or self._link.api.state >= STOPPED:
+        while True:
+            api = self._link.api
+            if api.mode == SERVO_MODE and api.state < STOPPED and not api.is_simulation_robot:
+                return
             if time.monotonic() > deadline:
+                pretending = ", and that it only simulates motion" if api.is_simulation_robot else ""
                 raise DriverError(
-                    f"the xArm at {self._link.address} was asked for servo mode (1) but reports mode {mode}, "
-                    f"state {self._link.api.state}: close other programs that control it, then arm again"
+                    f"the xArm at {self._link.address} was asked for servo mode (1) but reports mode {api.mode}, state "
+                    f"{api.state}{pretending}: close other programs that control it, then arm again"
                 )
             time.sleep(0.01)

@@ -86,6 +86,7 @@ class XArmLink:
             forbid_uds=True,  # a leftover socket file would lead elsewhere
             timed_comm=False,  # a thread that keeps an idle connection alive; ours is never idle
             check_is_pause=False,  # else some calls wait for the end of a pause, without limit
+            check_simulation_mode=False,  # else a damaged report makes calls succeed that were never sent
             baud_checkset=False,  # else reading the gripper may reprogram the tool and clear errors
         )
         failure = _connect(api)
