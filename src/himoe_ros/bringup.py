@@ -208,6 +208,8 @@ def environment() -> dict[str, str]:
     return {
         "FASTDDS_DEFAULT_PROFILES_FILE": os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", str(config("fastdds.xml"))),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        # By default glibc keeps up to eight heaps a core, and what their threads free is slowly scattered over all.
+        "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
     }
 
 
