@@ -23,6 +23,7 @@ def _train(options: argparse.Namespace) -> int:
     try:
         import torch  # noqa: PLC0415 - slow to import
 
+        from .training.processes import joined  # noqa: PLC0415
         from .training.run import POLICY, Places, Run  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(f"himoe train needs more packages ({error}): pip install 'himoe_ros[train]'") from error
@@ -36,9 +37,13 @@ def _train(options: argparse.Namespace) -> int:
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     places = Places(*(config(kind) for kind in ("embodiments", "models", "datasets", "trials")))
     out = options.out or Path("runs") / file.stem
-    run = Run(file, out, places, device)
-    samples = sum(len(s.training) for s in run.sources)
-    print(f"{out}: {samples} samples, {'resumed at' if run.resumed else 'from'} step {run.trainer.step}", flush=True)
-    run.train()
-    print(f"\nwritten: {out / POLICY}")
+    with joined(device) as processes:
+        run = Run(file, out, places, device, processes)
+        if processes.rank == 0:
+            samples = sum(len(s.training) for s in run.sources)
+            since = f"{'resumed at' if run.resumed else 'from'} step {run.trainer.step}"
+            print(f"{out}: {samples} samples, {since}", flush=True)
+        run.train()
+        if processes.rank == 0:
+            print(f"\nwritten: {out / POLICY}")
     return 0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,9 @@ import yaml
 from recording.test_frames import LIMITS, RATE, XARM7, record
 
 from himoe_ros.core.errors import ConfigError, TrainingError
+from himoe_ros.model.config import load_model_config
+from himoe_ros.model.folder import save_model
+from himoe_ros.model.himoe import HiMoEVLA
 from himoe_ros.policy.local import load_policy
 from himoe_ros.recording.export import Terms, export
 from himoe_ros.recording.frames import read_frames
@@ -222,4 +229,42 @@ def test_the_learning_rate_warms_up_and_comes_down_to_its_floor():
     rates = [learning_rate(plan, step) for step in range(111)]
     assert rates[0] == pytest.approx(plan.learning_rate / 10) and max(rates) == plan.learning_rate
     assert rates[-1] == pytest.approx(0.1 * plan.learning_rate)
-    assert all(a >= b for a, b in itertools.pairwise(rates))
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+def test_two_processes_train_as_one(shared, tmp_path):
+    """torchrun over the command, the same batches cut in two: the same losses, the regularisation's too."""
+    model = tmp_path / "model"
+    save_model(HiMoEVLA(load_model_config("tiny", shared / "models")).initialise(0), model)
+    shutil.copy(shared / "models/tiny.tokenizer.json", model / "tokenizer.json")
+    member = {"dataset": str(shared / "data"), "embodiment": "xarm7", "action_space": "end_effector"}
+    told = {
+        "model": str(model),
+        "mixture": [member],
+        "steps": 20,
+        "batch": 8,
+        "flow_samples": 2,
+        "precision": "float32",
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(told | {"learning_rate": 1e-3, "augmentation": {"colour": 0.2}}))
+    train = ["-m", "himoe_ros.cli", "train", str(tmp_path / "run.yaml"), "--device", "cpu", "--out"]
+    two = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    for name, before in (("one", []), ("two", two)):
+        command = [sys.executable, *before, *train, str(tmp_path / name)]
+        done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    assert len(logs[0]) == len(logs[1]) == 20
+    for one, both in zip(*logs, strict=True):
+        for loss in ("flow", "as", "hb"):
+            assert both[loss] == pytest.approx(one[loss], abs=1e-5), (one["step"], loss)
+    assert load_policy(tmp_path / "two/policy", XARM7, SPACE).space.name == "end_effector"
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]

@@ -28,6 +28,7 @@ from .config import GroundingTerms, Member, TrainingConfig
 from .grounding import GroundTruth
 from .objective import Batch
 from .pictures import kept_pictures, shown
+from .processes import Processes
 
 NAMES = tuple(sorted(THINGS))
 ON_TABLE_M = -1.0  # what lies farther back waits on the simulator's shelf
@@ -261,14 +262,15 @@ def drawn(sources: Sequence[Source], seed: int, step: int, batch: int) -> list[t
 
 
 class Steps(torch.utils.data.Sampler):
-    """The batches of all steps from one on."""
+    """This process's part of the batches of all steps from one on."""
 
-    def __init__(self, sources: Sequence[Source], config: TrainingConfig, first: int) -> None:
-        self._sources, self._config, self._first = sources, config, first
+    def __init__(self, sources: Sequence[Source], config: TrainingConfig, first: int, processes: Processes) -> None:
+        self._sources, self._config, self._first, self._processes = sources, config, first, processes
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        batch = self._config.batch
         for step in range(self._first, self._config.steps):
-            yield drawn(self._sources, self._config.seed, step, self._config.batch)
+            yield drawn(self._sources, self._config.seed, step, batch)[self._processes.mine(batch)]
 
 
 def collate(examples: Sequence[Mapping[str, np.ndarray]]) -> Batch:

@@ -15,6 +15,7 @@ from ..model.himoe import HiMoEVLA
 from ..model.inputs import ModelInputs
 from ..model.regularisation import routing_losses
 from .grounding import Grounding, GroundTruth
+from .processes import Processes
 
 LATEST, SPAN = 0.001, 0.999  # times lie in [LATEST, LATEST + SPAN]: never at the actions themselves
 BETA = 1.5
@@ -60,10 +61,11 @@ def sample_times(count: int, generator: torch.Generator, sampler: str = "beta") 
 class Objective(nn.Module):
     """The model and what is learned beside it, as one module, so that a parallel wrapper sees every parameter."""
 
-    def __init__(self, model: HiMoEVLA, grounding: Grounding | None) -> None:
+    def __init__(self, model: HiMoEVLA, grounding: Grounding | None, processes: Processes | None = None) -> None:
         super().__init__()
         self.model = model
         self.grounding = grounding
+        self._processes = processes or Processes()
 
     def forward(self, batch: Batch, noise: Tensor, t: Tensor) -> dict[str, Tensor]:
         """Losses by name.
@@ -84,7 +86,9 @@ class Objective(nn.Module):
         x, wanted = interpolate(noise, actions, t)
         velocity, routing = self.model.denoise(batch.inputs, context, x, t)
         losses = {"flow": (weights * (wanted - velocity) ** 2).sum() / (weights.sum() + 1e-8)}
-        losses |= routing_losses(self.model.config, routing, mask)
+        # Tokens are compared with those of the whole batch, wherever they were computed.
+        everywhere = {layer: self._processes.gathered(p) for layer, p in routing.items()}
+        losses |= routing_losses(self.model.config, everywhere, self._processes.gathered(mask))
         if self.grounding is not None and batch.truth is not None:
             losses["grounding"] = self.grounding(context, batch.truth)
         return losses

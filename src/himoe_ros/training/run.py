@@ -23,6 +23,7 @@ from .config import TrainingConfig, load_training
 from .examples import NAMES, Examples, Source, Steps, collate, meanings, open_sources, statistics
 from .grounding import Grounding
 from .objective import Objective
+from .processes import Processes
 from .trainer import Trainer
 
 CONFIG, LOG, POLICY = "training.yaml", "log.jsonl", "policy"
@@ -42,7 +43,9 @@ class Places:
 class Run:
     """Everything of one training."""
 
-    def __init__(self, config_file: Path, folder: Path, places: Places, device: str) -> None:
+    def __init__(
+        self, config_file: Path, folder: Path, places: Places, device: str, processes: Processes | None = None
+    ) -> None:
         """Begin a run, or go on with one.
 
         Args:
@@ -50,24 +53,28 @@ class Run:
             folder: of the run.
             places: of configurations.
             device: such as cpu or cuda.
+            processes: that train together.
 
         Raises:
             TrainingError: the folder holds another run.
         """
         self.config, self.folder = load_training(config_file), folder
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / CONFIG
-        if not kept.exists():
-            shutil.copy(config_file, kept)
-        elif kept.read_text() != config_file.read_text():
-            raise TrainingError(f"{folder} is a run of another configuration ({kept}); choose another --out")
+        self.processes = processes or Processes()
+        if self.config.batch % (self.processes.count * self.config.accumulate):
+            raise TrainingError(
+                f"batch {self.config.batch} cannot be cut into {self.processes.count} processes times "
+                f"{self.config.accumulate} parts"
+            )
         torch.manual_seed(self.config.seed)
         model, self._tokenizer_file = _model(self.config, places)
-        self.sources = open_sources(self.config, model.config, places.embodiments, places.datasets)
+        with self.processes.first_alone():
+            _require_same(config_file, folder)
+            self.sources = open_sources(self.config, model.config, places.embodiments, places.datasets)
         self.statistics = statistics(self.sources, model.config, self.config.std_floor)
         terms = self.config.grounding
         grounding = Grounding(model.config, len(NAMES), terms.weight) if terms else None
-        self.trainer = Trainer(Objective(model, grounding).to(device), self.config, folder)
+        objective = Objective(model, grounding, self.processes).to(device)
+        self.trainer = Trainer(objective, self.config, folder, self.processes)
         tokenizer = InstructionTokenizer.load(self._tokenizer_file, model.config.max_text_tokens)
         sentences = meanings(terms, places.trials) if terms else {}
         self._examples = Examples(self.config, model.config, self.sources, self.statistics, tokenizer, sentences)
@@ -78,7 +85,7 @@ class Run:
         config, trainer = self.config, self.trainer
         loader = torch.utils.data.DataLoader(
             self._examples,
-            batch_sampler=Steps(self.sources, config, trainer.step),
+            batch_sampler=Steps(self.sources, config, trainer.step, self.processes),
             collate_fn=collate,
             num_workers=config.workers,
             persistent_workers=config.workers > 0,
@@ -88,6 +95,8 @@ class Run:
             for losses in trainer.train(iter(loader)):
                 done, spent = trainer.step, time.monotonic() - begin
                 told = losses | {"step": done, "samples_per_s": (done - first) * config.batch / spent}
+                if self.processes.rank:
+                    continue
                 if done % config.check_every == 0 or done == config.steps:
                     told |= self.check()
                 log.write(json.dumps({k: round(v, 6) for k, v in told.items()}) + "\n")
@@ -95,7 +104,8 @@ class Run:
                 _show(told, config.steps, spent / (done - first) * (config.steps - done))
                 if done % config.save_every == 0 or done == config.steps:
                     trainer.save()
-        self.write_policy(self.folder / POLICY)
+        if self.processes.rank == 0:
+            self.write_policy(self.folder / POLICY)
 
     @torch.no_grad()
     def check(self) -> dict[str, float]:
@@ -139,6 +149,16 @@ class Run:
             self.statistics[key].save(folder / STATISTICS)
             shutil.copy(self._tokenizer_file, folder / TOKENIZER)
             (folder / CARD).write_text(_card(self.config, self.sources, key, self.statistics))
+
+
+def _require_same(config_file: Path, folder: Path) -> None:
+    """A folder is of one run: its configuration is kept there."""
+    kept = folder / CONFIG
+    folder.mkdir(parents=True, exist_ok=True)
+    if not kept.exists():
+        shutil.copy(config_file, kept)
+    elif kept.read_text() != config_file.read_text():
+        raise TrainingError(f"{folder} is a run of another configuration ({kept}); choose another --out")
 
 
 def _model(config: TrainingConfig, places: Places) -> tuple[HiMoEVLA, Path]:

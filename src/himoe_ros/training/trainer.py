@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..core.errors import TrainingError
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .objective import Batch, Objective, sample_times
+from .processes import Processes
 
 CHECKPOINTS = "checkpoints"
 
@@ -22,14 +24,22 @@ CHECKPOINTS = "checkpoints"
 class Trainer:
     """One process's part of a run."""
 
-    def __init__(self, objective: Objective, config: TrainingConfig, folder: Path) -> None:
+    def __init__(
+        self, objective: Objective, config: TrainingConfig, folder: Path, processes: Processes | None = None
+    ) -> None:
         """
         Args:
             objective: on the device it is trained on.
-            config: of the run.
+            config: of the run; `batch` is that of all processes together.
             folder: of the run.
+            processes: that train together.
         """
         self.objective, self._config, self._folder = objective, config, folder
+        self._processes = processes or Processes()
+        # The prefix's last layer, and experts that nobody chose, have no part in a step.
+        self._parallel = (
+            DistributedDataParallel(objective, find_unused_parameters=True) if self._processes.count > 1 else objective
+        )
         self.device = next(objective.parameters()).device
         self._optimizer = torch.optim.AdamW(_groups(objective, config), lr=config.learning_rate, betas=config.betas)
         self.average = {n: p.detach().clone() for n, p in objective.model.named_parameters()} if config.ema else {}
@@ -57,7 +67,9 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write a checkpoint; see `save_checkpoint`."""
+        """Write a checkpoint, by the first process; see `save_checkpoint`."""
+        if self._processes.rank:
+            return
         state: dict[str, Any] = {
             "objective": self.objective.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -85,12 +97,14 @@ class Trainer:
         rate = learning_rate(config, self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        count = len(batch.actions) * config.flow_samples
-        noise = torch.randn(count, *batch.actions.shape[1:], generator=generator)
-        times = sample_times(count, generator, config.time_sampler)
+        count = config.batch * config.flow_samples
+        mine = self._processes.mine(count)
+        noise = torch.randn(count, *batch.actions.shape[1:], generator=generator)[mine]
+        times = sample_times(count, generator, config.time_sampler)[mine]
         self._optimizer.zero_grad(set_to_none=True)
         told: dict[str, float] = {}
-        whole = float(batch.weights.sum())
+        # Gradients are averaged over processes: each loss is told so that their mean is that of the whole batch.
+        whole = self._processes.total(float(batch.weights.sum())) / self._processes.count
         for part, some, t in _parts(batch, noise, times, config.accumulate):
             losses = self.losses(part, some, t)
             # The flow loss is a mean over what is learned from, of which parts hold unequal shares.
@@ -99,6 +113,7 @@ class Trainer:
             for name, loss in losses.items():
                 told[name] = told.get(name, 0.0) + share.get(name, 1.0 / config.accumulate) * float(loss.detach())
             total.backward()
+        told = {name: self._processes.total(loss) / self._processes.count for name, loss in told.items()}
         if not all(map(math.isfinite, told.values())):
             raise TrainingError(
                 f"step {self.step}: {told} is not finite; the last checkpoint is good. Look at the samples of that "
@@ -113,7 +128,7 @@ class Trainer:
         """Of one batch, in the run's precision."""
         batch, noise, t = moved(batch, self.device), noise.to(self.device), t.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.precision == "bfloat16"):
-            return self.objective(batch, noise, t)
+            return self._parallel(batch, noise, t)
 
     @torch.no_grad()
     def _follow(self) -> None:
