@@ -22,6 +22,7 @@ from std_srvs.srv import Trigger
 
 from ..core.errors import ConfigError, HimoeError
 from .conversions import status_message
+from .shared_memory import remove_abandoned
 from .worker import Worker
 
 T = TypeVar("T")
@@ -157,6 +158,7 @@ class ManagedNode(LifecycleNode):
 def run(node_class: Callable[[], ManagedNode]) -> None:
     """Run one node until SIGINT or SIGTERM; exit with 2 where it cannot start."""
     ending = _Ending()
+    remove_abandoned()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     code = 0
     try:
