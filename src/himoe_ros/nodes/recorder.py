@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ class Recorder(ManagedNode):
                 Incoming(
                     topic,
                     data,
-                    info["received_timestamp"],
+                    info["received_timestamp"] or time.time_ns(),  # now and then the middleware does not tell
                     info["source_timestamp"],
                     info["publication_sequence_number"],
                     bytes(info["publisher_gid"]["data"]),
