@@ -138,7 +138,7 @@ class Recorder(ManagedNode):
                 Incoming(
                     topic,
                     data,
-                    info["received_timestamp"] or time.time_ns(),  # now and then the middleware does not tell
+                    info["received_timestamp"] or time.time_ns(),  # 0 where the middleware does not tell
                     info["source_timestamp"],
                     info["publication_sequence_number"],
                     bytes(info["publisher_gid"]["data"]),
