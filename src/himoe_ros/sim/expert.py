@@ -18,6 +18,7 @@ FINE = 0.8  # share of the usual step near things
 HELD_M = 0.022  # from the tool point to where a held thing is grasped
 NEAR_M, NEAR_FINE_M = 0.012, 0.005  # a goal is reached
 TURN_RAD = 0.06  # largest correction of the orientation in a step
+THERE_M = 0.015  # of its height where it belongs
 SETTLED_M = 0.05  # above the place, after letting go
 ALIGNED_RAD = 0.12  # of the hand with a thing's sides, before it goes down
 PAUSE = 0.15  # share of the phases before which the hand rests for a moment
@@ -92,14 +93,15 @@ def sample_manner(rng: np.random.Generator) -> Manner:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Where things are, (3,) m: the tool, the thing, where to grasp it, where to let it go; whether it is held,
-    and the yaw, rad, that the hand still has to turn for it."""
+    """Where things are, (3,) m: the tool, the thing, where to grasp it, where to let it go; whether it is held or where
+    it belongs, and the yaw, rad, that the hand still has to turn for it."""
 
     tool: Floats
     thing: Floats
     grasp: Floats
     drop: Floats
     held: bool
+    there: bool
     turn: float
 
 
@@ -143,6 +145,8 @@ class Expert:
         m, task = self.manner, self._task
         over = np.array([0.0, 0.0, task.grasp])
         held = float(np.linalg.norm(thing + over - tool[:3])) < HELD_M
+        # What is held may have slipped: it is the thing that goes to its place, not the hand.
+        in_hand = np.array([*(tool[:2] - thing[:2]), task.grasp]) if held else over
         wanted = m.orientation[2]
         if task.sided:
             wanted = tool[5] if held else yaw + task.care * wanted + np.pi / 2 * round((tool[5] - yaw) / (np.pi / 2))
@@ -150,8 +154,11 @@ class Expert:
             tool[:3],
             thing,
             grasp=thing + m.aim + over,
-            drop=place + over + np.array([*(task.care * m.place), task.rest + task.care * m.release]),
+            drop=place + in_hand + np.array([*(task.care * m.place), task.rest + task.care * m.release]),
             held=held,
+            there=bool(
+                np.linalg.norm((thing - place)[:2]) < task.within and abs(thing[2] - place[2] - task.rest) < THERE_M
+            ),
             turn=wanted - tool[5],
         )
         goal: _Goal = getattr(self, f"_{self.phase}")(seen)
@@ -172,6 +179,9 @@ class Expert:
         return np.concatenate([way, np.clip(facing - pose[3:6], -TURN_RAD, TURN_RAD)])
 
     def _approach(self, s: _Seen) -> _Goal:
+        if s.there:
+            self._go("done")
+            return self._done(s)
         over = np.array([*s.grasp[:2], max(s.grasp[2], self._task.clear) + self.manner.above])
         sideways = np.linalg.norm((s.tool - over)[:2])
         ready = not self._task.sided or abs(s.turn) < ALIGNED_RAD
@@ -230,9 +240,7 @@ class Expert:
     def _retreat(self, s: _Seen) -> _Goal:
         up = np.array([*s.tool[:2], max(self._carried, s.drop[2] + SETTLED_M + NEAR_M)])
         if s.tool[2] > s.drop[2] + SETTLED_M:
-            off = s.thing + np.array([0.0, 0.0, self._task.grasp]) - s.drop
-            low = off[2] < 0.02
-            self._go("done" if low and np.linalg.norm(off[:2]) < self._task.within else "approach")
+            self._go("done" if s.there else "approach")
         return _Goal(up, 1.0)
 
     def _done(self, s: _Seen) -> _Goal:
