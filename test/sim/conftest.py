@@ -59,7 +59,11 @@ def _operate(world: World, protocol: Protocol, setting: Setting, judge: Judge) -
         judge.observe(truth(world))
         things = truth(world).things
         row = expert.plan(
-            tool_slots(ARM, world.joint_positions), things[named].place, things[named].yaw, things[target].place
+            tool_slots(ARM, world.joint_positions),
+            world.gripper_opening,
+            things[named].place,
+            things[named].yaw,
+            things[target].place,
         )[0]
         pose = values_pose(ARM, dict(zip(END_EFFECTOR, row[:6].tolist(), strict=True)))
         start = joints

@@ -179,7 +179,9 @@ class Demonstrator:
         for _ in range(round(seconds / STEP_S)):
             things, now = self._truth().things, self._now()
             tool = tool_slots(self._arm, self._world.joint_positions)
-            rows = expert.plan(tool, things[named].place, things[named].yaw, things[target].place)
+            rows = expert.plan(
+                tool, self._world.gripper_opening, things[named].place, things[named].yaw, things[target].place
+            )
             chunk = ActionChunk(now, self._space.names, rows, STEP_S * np.arange(1, STEPS + 1))
             self._loop.accept(chunk, now, now)
             self._put("action_chunk", chunk_message(chunk))

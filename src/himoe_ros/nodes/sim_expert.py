@@ -58,7 +58,8 @@ class SimExpert(Teleop):
         state = self.state()
         joints = np.array([state.joints[joint] for joint in arm.joints])
         thing, place = things[named], things[target].place
-        rows = self._expert.plan(tool_slots(arm, joints), thing.place, thing.yaw, place)
+        opening = arm.gripper.opening(state.joints[arm.gripper.joint])
+        rows = self._expert.plan(tool_slots(arm, joints), opening, thing.place, thing.yaw, place)
         times = self._plan_step * np.arange(1, len(rows) + 1)
         return tool_chunk(self.embodiment, self.space, joints, rows, times, now)
 

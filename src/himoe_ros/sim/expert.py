@@ -18,6 +18,7 @@ FINE = 0.8  # share of the usual step near things
 HELD_M = 0.022  # from the tool point to where a held thing is grasped
 NEAR_M, NEAR_FINE_M = 0.012, 0.005  # a goal is reached
 TURN_RAD = 0.06  # largest correction of the orientation in a step
+FREE = 0.93  # of the gripper's opening: nothing is touched any more
 THERE_M = 0.015  # of its height where it belongs
 SETTLED_M = 0.05  # above the place, after letting go
 ALIGNED_RAD = 0.12  # of the hand with a thing's sides, before it goes down
@@ -93,13 +94,14 @@ def sample_manner(rng: np.random.Generator) -> Manner:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Where things are, (3,) m: the tool, the thing, where to grasp it, where to let it go; whether it is held or where
-    it belongs, and the yaw, rad, that the hand still has to turn for it."""
+    """Where things are, (3,) m: the tool, the thing, where to grasp it, where to let it go; whether the hand is open, the thing
+    held, or where it belongs, and the yaw, rad, that the hand still has to turn for it."""
 
     tool: Floats
     thing: Floats
     grasp: Floats
     drop: Floats
+    free: bool
     held: bool
     there: bool
     turn: float
@@ -130,11 +132,12 @@ class Expert:
         """True once the thing is let go of and the tool has left it."""
         return self.phase == "done"
 
-    def plan(self, tool: Floats, thing: Floats, yaw: float, place: Floats) -> Floats:
+    def plan(self, tool: Floats, opening: float, thing: Floats, yaw: float, place: Floats) -> Floats:
         """What to do next.
 
         Args:
             tool: (6,) x y z roll pitch yaw of the tool now, m and rad.
+            opening: of the gripper now, 0 closed .. 1 open.
             thing: origin of what to pick up.
             yaw: rad, how that is turned.
             place: origin of where to bring it.
@@ -155,6 +158,7 @@ class Expert:
             thing,
             grasp=thing + m.aim + over,
             drop=place + in_hand + np.array([*(task.care * m.place), task.rest + task.care * m.release]),
+            free=opening > FREE,
             held=held,
             there=bool(
                 np.linalg.norm((thing - place)[:2]) < task.within and abs(thing[2] - place[2] - task.rest) < THERE_M
@@ -233,7 +237,7 @@ class Expert:
 
     def _open(self, s: _Seen) -> _Goal:
         self._waited += 1
-        if self._waited >= self.manner.opening:
+        if self._waited >= self.manner.opening and s.free:
             self._go("retreat")
         return _Goal(s.tool, 1.0, fine=True)
 
