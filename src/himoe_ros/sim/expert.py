@@ -94,8 +94,8 @@ def sample_manner(rng: np.random.Generator) -> Manner:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Where things are, (3,) m: the tool, the thing, where to grasp it, where to let it go; whether the hand is open, the
-    thing held, or where it belongs; and the yaw, rad, that the hand still has to turn for it."""
+    """Where things are, (3,) m: the tool, the thing, where to grasp it, where to let it go; whether the hand is open,
+    the thing held, or where it belongs; and the yaw, rad, that the hand still has to turn for it."""
 
     tool: Floats
     thing: Floats
