@@ -112,12 +112,12 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
         raise ConfigError(f"hardware must be sim or real, got '{value['hardware']}'")
     if value["seed"] < 0:
         raise ConfigError(f"seed must be >= 0, got {value['seed']}")
-    if (trials or value["hardware"] == "sim") and not str(value["protocol"]).startswith(f"{robot}/"):
-        raise ConfigError(f"protocol '{value['protocol']}' is none of the {robot}'s; himoe trials list tells them")
     if value["hardware"] == "real" and not value["robot_ip"]:
         raise ConfigError(f"hardware real needs robot_ip, the address of the {robot}'s controller")
     if value["hardware"] == "sim" and robot != "xarm7":
         raise ConfigError(f"there is no simulated '{robot}' yet; there is: xarm7")
+    if (trials or value["hardware"] == "sim") and not str(value["protocol"]).startswith(f"{robot}/"):
+        raise ConfigError(f"protocol '{value['protocol']}' is none of the {robot}'s; himoe trials list tells them")
     common = {"use_sim_time": value["use_sim_time"], "embodiment": robot}
     specs = []
     address = value["robot_ip"]

@@ -49,7 +49,7 @@ def pid_of(executable: str) -> int:
 
 def test_a_session_survives_a_lost_camera_and_a_kill_and_its_bags_tell_the_same(tmp_path):
     process = himoe(
-        "trials", "run", "xarm7/block_on_block", "--policy", "expert", "--trials", "1", "--out", str(tmp_path)
+        "trials", "run", "xarm7/fruit_to_plate", "--policy", "expert", "--trials", "1", "--out", str(tmp_path)
     )
     until(lambda: len(records(tmp_path, "begun")) == 2, 90.0, process)
     time.sleep(2.5)  # the arm is on its way
@@ -70,11 +70,11 @@ def test_a_session_survives_a_lost_camera_and_a_kill_and_its_bags_tell_the_same(
 
     header, results, voids = read_session(tmp_path)
     assert header.simulated and finished == 2
-    assert [r.index for r in results] == list(range(6)), "none lost, none repeated"
+    assert [r.index for r in results] == list(range(4)), "none lost, none repeated"
     reasons = [reason for each in voids.values() for reason in each]
     assert "nothing came for 1.5 s from camera base" in reasons[0]
     assert any(reason.startswith("interrupted") for reason in reasons)
-    assert sum(r.success for r in results) >= 5, results
+    assert sum(r.success for r in results) >= 3, results
     for r in results:
         assert (tmp_path / r.files["video"]).stat().st_size > 10_000 and (tmp_path / r.files["last_frame"]).is_file()
         assert r.latency[0] < 200 and "running: following chunks" in dict(map(reversed, r.events))

@@ -14,6 +14,7 @@ from himoe_ros.core.observation import Observation, RobotState
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.folder import save_model
 from himoe_ros.model.himoe import HiMoEVLA
+from himoe_ros.model.packed import packs
 from himoe_ros.policy.local import load_policy, untrained_policy
 from himoe_ros.policy.statistics import statistics_from_limits
 from himoe_ros.resources import config
@@ -63,7 +64,8 @@ def policy_folder(folder, embodiment, space, dtype=torch.float32) -> None:
 def test_a_policy_folder_acts_as_the_model_it_was_saved_from(tmp_path):
     embodiment = load_embodiment("xarm7", config("embodiments"))
     space = embodiment.action_space("end_effector")
-    policy_folder(tmp_path / "policy", embodiment, space)
+    dtype = torch.bfloat16 if packs(torch.empty(0, dtype=torch.bfloat16)) else torch.float32
+    policy_folder(tmp_path / "policy", embodiment, space, dtype)
     loaded = load_policy(tmp_path / "policy", embodiment, space)
     fresh = untrained_policy("himoe_small", config("models"), embodiment, space)
     assert np.array_equal(loaded.act(observe(embodiment)).values, fresh.act(observe(embodiment)).values)
@@ -75,7 +77,8 @@ def test_a_policy_folder_acts_as_the_model_it_was_saved_from(tmp_path):
 def test_bf16_plans_nearly_the_same(tmp_path):
     embodiment = load_embodiment("xarm7", config("embodiments"))
     space = embodiment.action_space("end_effector")
-    full = untrained_policy("himoe_small", config("models"), embodiment, space)
+    policy_folder(tmp_path / "full", embodiment, space, torch.float32)
+    full = load_policy(tmp_path / "full", embodiment, space)
     policy_folder(tmp_path / "half", embodiment, space, torch.bfloat16)
     half = load_policy(tmp_path / "half", embodiment, space)
     wanted, rounded = full.act(observe(embodiment)).values, half.act(observe(embodiment)).values
