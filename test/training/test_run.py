@@ -23,6 +23,7 @@ from himoe_ros.model.config import load_model_config
 from himoe_ros.model.folder import save_model
 from himoe_ros.model.himoe import HiMoEVLA
 from himoe_ros.policy.local import load_policy
+from himoe_ros.policy.processing import resize_with_pad
 from himoe_ros.recording.export import Terms, export
 from himoe_ros.recording.frames import read_frames
 from himoe_ros.recording.reader import read_info
@@ -30,7 +31,6 @@ from himoe_ros.resources import config
 from himoe_ros.training.checkpoint import load_checkpoint, save_checkpoint
 from himoe_ros.training.config import load_training
 from himoe_ros.training.examples import collate, drawn
-from himoe_ros.training.pictures import shown
 from himoe_ros.training.run import Places, Run
 from himoe_ros.training.trainer import learning_rate
 
@@ -117,7 +117,7 @@ def test_kept_pictures_are_the_decoded_ones(begin):
     run = begin(cache=True)
     example, plain = run._examples[(0, 3, 0)], run.sources[0].samples.pictures(3)
     for view, camera in enumerate(XARM7.cameras):
-        np.testing.assert_array_equal(example["images"][view], shown(plain[camera.name], 32))
+        np.testing.assert_array_equal(example["images"][view], resize_with_pad(plain[camera.name], 32))
 
 
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(begin, tmp_path):

@@ -15,7 +15,7 @@ from ..core.errors import ConfigError, TrainingError
 from ..core.observation import Floats
 from ..model.config import HiMoEConfig
 from ..model.inputs import ModelInputs
-from ..policy.processing import model_actions, model_state, scale_pixels
+from ..policy.processing import model_actions, model_state, resize_with_pad, scale_pixels
 from ..policy.statistics import Normalizer, Statistics
 from ..policy.tokenizer import InstructionTokenizer
 from ..recording.lerobot import WORLD
@@ -27,7 +27,7 @@ from ..trials.things import THINGS
 from .config import GroundingTerms, Member, TrainingConfig
 from .grounding import GroundTruth
 from .objective import Batch
-from .pictures import kept_pictures, shown
+from .pictures import kept_pictures
 from .processes import Processes
 
 NAMES = tuple(sorted(THINGS))
@@ -226,7 +226,7 @@ class Examples(torch.utils.data.Dataset):
         else:
             pictures = source.samples.pictures(index)
             for v, name in enumerate(cameras):
-                images[v] = shown(pictures[name], size)
+                images[v] = resize_with_pad(pictures[name], size)
         if len(cameras) > 1 and rng.random() < self._config.augmentation.drop_view:
             lost = int(rng.integers(len(cameras)))
             images[lost], seen[lost] = 0, False

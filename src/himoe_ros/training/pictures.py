@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import TrainingError
-from ..core.observation import Image
 from ..policy.processing import resize_with_pad
 from ..recording.lerobot_reader import LeRobotData
 
@@ -45,16 +44,11 @@ def _fill(kept: np.ndarray, data: LeRobotData, feature: str, size: int) -> None:
     at = 0
     for episode in range(len(data.episodes)):
         for image in data.pictures(feature, episode):
-            kept[at] = shown(image, size)
+            kept[at] = resize_with_pad(image, size)
             at += 1
         if episode % TELL_EVERY == 0 or episode == len(data.episodes) - 1:
             end = "\n" if episode == len(data.episodes) - 1 else ""
             print(f"\r{feature}: {episode + 1}/{len(data.episodes)} episodes at {size} px", end=end, file=sys.stderr)
-
-
-def shown(image: Image, size: int) -> Image:
-    """As the model sees it, before its values are scaled."""
-    return resize_with_pad(image, size)
 
 
 def _require_room(folder: Path, size: int) -> None:
