@@ -101,11 +101,8 @@ class TrialView:
         self._watched: Watched | None = None
         self.images: dict[str, Picture] = {}
         self.truth: Truth | None = None
-        self.state = (
-            "",
-            "",
-            0.0,
-        )  # the controller's mode and its reason, and when that was told, s of the steady clock
+        # The controller's mode and its reason, and when that was told, s of the steady clock.
+        self.state = ("", "", 0.0)
         self.told: dict[str, str] = {}  # node -> its trouble
         self.trouble = ""  # why the present trial cannot count
         for camera in embodiment.cameras:
