@@ -22,11 +22,11 @@ import yaml
 
 from .bringup import NodeSpec, environment
 from .core.errors import HimoeError
+from .shared_memory import YOUNG_S, remove_abandoned
 
 GRACE_S = 3.0
 LOG_LINES = 15
 PR_SET_PDEATHSIG = 1
-SHARED_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,9 @@ def stop(running: Sequence[Process]) -> None:
     first = [p for p in running if p.spec.leaves_within_s]
     _end(first, max((p.spec.leaves_within_s for p in first), default=0.0))
     _end([p for p in running if p not in first], GRACE_S)
+    if any(p.popen.returncode < 0 for p in running):  # a signal ended it before it could clean up
+        time.sleep(YOUNG_S)
+        remove_abandoned()
 
 
 def _end(processes: Sequence[Process], grace: float) -> None:
@@ -98,11 +101,8 @@ def _end(processes: Sequence[Process], grace: float) -> None:
         try:
             process.popen.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            files = _shared_memory(process.popen.pid)
             process.popen.kill()
             process.popen.wait()
-            for file in files:
-                file.unlink(missing_ok=True)
 
 
 def _wait(running: Sequence[Process], caught: Sequence[int]) -> Process | None:
@@ -163,23 +163,6 @@ def _start(spec: NodeSpec, command: list[str], log: Path | None) -> Process:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _shared_memory(pid: int) -> list[Path]:
-    """Shared-memory files of Fast DDS that a process alone has open, so that its death would leave them behind."""
-    mine = {name for name in _mapped(pid) if name.startswith(("fastrtps_", "fastdds_"))}
-    for other in Path("/proc").glob("[0-9]*"):
-        if int(other.name) != pid:
-            mine -= _mapped(int(other.name))
-    return [SHARED_MEMORY / name for each in mine for name in (each, f"sem.{each}_mutex")]
-
-
-def _mapped(pid: int) -> set[str]:
-    try:
-        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    except OSError:  # ended meanwhile, or not ours
-        return set()
-    return {line.rsplit("/", 1)[1].split(" ")[0] for line in lines if " /dev/shm/" in line}
 
 
 def _tail(log: Path | None) -> str:

@@ -21,8 +21,8 @@ from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from ..core.errors import ConfigError, HimoeError
+from ..shared_memory import remove_abandoned
 from .conversions import status_message
-from .shared_memory import remove_abandoned
 from .worker import Worker
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 FOLDER = Path("/dev/shm")
 PREFIX, LOCK = "fastdds_", "_el"  # a segment, and the file on which its owner holds a lock as long as it lives
-YOUNG_S = 2.0  # its owner may be about to take the lock
+YOUNG_S = 0.5  # its owner may be about to take the lock
 
 
 def remove_abandoned() -> int:
@@ -24,8 +24,9 @@ def remove_abandoned() -> int:
             if time.time() - os.fstat(file).st_mtime < YOUNG_S:
                 continue
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            lock.with_name(lock.name.removesuffix(LOCK)).unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
+            segment = lock.name.removesuffix(LOCK)
+            for name in (segment, f"sem.{segment}_mutex", lock.name):
+                (FOLDER / name).unlink(missing_ok=True)
             removed += 1
         except OSError:  # its owner lives
             continue

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from himoe_ros.nodes import shared_memory
-from himoe_ros.nodes.shared_memory import remove_abandoned
+from himoe_ros import shared_memory
+from himoe_ros.shared_memory import remove_abandoned
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def segment(folder, name: str, age: float = 60.0):
 
 def test_only_what_nobody_holds_is_removed(folder):
     segment(folder, "dead")
+    (folder / "sem.fastdds_dead_mutex").touch()
     living, young = segment(folder, "alive"), segment(folder, "young", age=0.0)
     (folder / "fastdds_port7411").touch()
     (folder / "other_el").touch()
