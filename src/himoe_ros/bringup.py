@@ -167,7 +167,10 @@ def _policy(
 
 
 def _trials(value: Mapping[str, object], common: Mapping[str, object], policies: Sequence[str]) -> list[NodeSpec]:
-    session = {k: value[k] for k in ("protocol", "trials", "time_limit_s", "out", "seed", "salt", "spread_m", "bags")}
+    session = {
+        k: value[k]
+        for k in ("protocol", "trials", "time_limit_s", "out", "seed", "salt", "spread_m", "wording", "bags")
+    }
     session |= {"policies": ",".join(policies), "simulated": value["hardware"] == "sim"}
     session["options"] = json.dumps({k: str(v) for k, v in value.items() if k not in NOT_OF_A_SESSION})
     specs = [NodeSpec("trials", "trials", {"use_sim_time": value["use_sim_time"], **session}, keyboard=True)]

@@ -45,6 +45,7 @@ TRIAL_ARGUMENTS = (
     Argument("trials", 0, "of each setting of the protocol; 0: as many as the protocol wants"),
     Argument("time_limit_s", 0.0, "s, after which a trial has failed; 0: the protocol's"),
     Argument("out", "himoe_trials", "folder of the session; one that was interrupted is gone on with"),
+    Argument("wording", "", "other words, such as 'Lay the {fruit} on the {plate}'; without them the protocol's"),
     Argument("bags", True, "record a bag of each trial"),
     Argument("salt", 0, "of the labels behind which several policies run; himoe trials run draws it"),
 )

@@ -9,7 +9,8 @@ import numpy as np
 
 from himoe_ros.resources import config
 from himoe_ros.training.config import GroundingTerms
-from himoe_ros.training.examples import NAMES, Examples, drawn, meanings
+from himoe_ros.training.examples import Examples, drawn
+from himoe_ros.training.meanings import NAMES, meanings
 
 TERMS = GroundingTerms(1.0, 0.3, ("xarm7/fruit_to_plate", "xarm7/cup_in_cup"))
 APPLE_BLUE = "Pick up the apple and place it onto the blue plate"
@@ -17,10 +18,11 @@ APPLE_BLUE = "Pick up the apple and place it onto the blue plate"
 
 def test_a_sentence_means_what_its_protocol_says():
     told = meanings(TERMS, config("trials"))
-    assert len(told) == 10
+    assert len(told) == (4 + 6) * 5, "settings, each in five ways"
     assert [NAMES[n] for n in told[APPLE_BLUE].meant] == ["apple", "blue_plate"]
     assert [NAMES[n] for n in told["Put the red cup into the yellow cup"].meant] == ["red_cup", "yellow_cup"]
-    assert len(told[APPLE_BLUE].others) == 3 and APPLE_BLUE not in told[APPLE_BLUE].others
+    assert told["Put the apple on the blue plate"] == told[APPLE_BLUE]
+    assert len(told[APPLE_BLUE].others) == 3 * 5 and not set(told[APPLE_BLUE].others) & set(told[APPLE_BLUE].same)
 
 
 def test_some_sentences_are_others_of_the_protocol_and_are_not_imitated():
@@ -31,7 +33,7 @@ def test_some_sentences_are_others_of_the_protocol_and_are_not_imitated():
     changed = [sentence for sentence, imitated in heard if not imitated]
     assert 0.27 < len(changed) / 2000 < 0.33
     assert set(changed) == set(sentences[APPLE_BLUE].others)
-    assert all(sentence == APPLE_BLUE for sentence, imitated in heard if imitated)
+    assert {sentence for sentence, imitated in heard if imitated} == set(sentences[APPLE_BLUE].same)
     unknown = Examples._sentence(examples, "wipe the table", rng)
     assert unknown == ("wipe the table", True)
 

@@ -54,6 +54,10 @@ def test_a_protocol_is_the_papers(name):
         ({"settings": {"a": {"instruction": "go"}}}, "expected an instruction and at least one role"),
         ({"settings": {"a": {"instruction": "go", "fruit": "melon"}}}, r"names \['melon'\]; objects are"),
         ({"time_limit_s": 0}, "time_limit_s: expected a number > 0"),
+        (
+            {"wordings": ["Lay the {cup} down"]},
+            r"'Lay the \{cup\} down' may name \{fruit\}, \{plate\}",
+        ),
         ({"trials": 3}, r"unknown \['trials'\]"),
         ({"reset": {"recipe": "r", "places": {"fruit": {"x_m": 0.3, "y_m": [], "spread_m": 0.1}}}}, "at least one y_m"),
     ],
@@ -66,6 +70,17 @@ def test_what_is_no_protocol_is_told_with_its_place(tmp_path, change, words):
         load_protocol("xarm7/mine", tmp_path)
     with pytest.raises(ConfigError, match="'xarm7/yours' is no protocol in .*; there are: xarm7/mine"):
         load_protocol("xarm7/yours", tmp_path)
+
+
+def test_a_protocol_may_be_asked_for_in_other_words():
+    protocol = load_protocol("xarm7/fruit_to_plate", FOLDER)
+    asked = protocol.worded("Lay the {fruit} on the {plate}, please").settings["orange_pink"]
+    assert asked.instruction == "Lay the orange on the pink plate, please"
+    assert asked.roles == protocol.settings["orange_pink"].roles
+    assert protocol.worded("") is protocol
+    for wording in ("Lay the {cup} down", "Lay {} down", "Lay {fruit"):
+        with pytest.raises(ConfigError, match="in braces"):
+            protocol.worded(wording)
 
 
 def test_every_round_has_every_setting_and_policy_once_in_the_same_scenes():

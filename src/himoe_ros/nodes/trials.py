@@ -45,7 +45,8 @@ class Trials(ManagedNode):
         self._session: Session | None = None
         spread = self.parameter("spread_m", 0.0)
         name = self.require("protocol", "a file in config/trials")
-        self._protocol = load_protocol(name, config("trials")).widened(spread)
+        wording = self.parameter("wording", "")
+        self._protocol = load_protocol(name, config("trials")).widened(spread).worded(wording)
         self._embodiment = load_embodiment(self._protocol.embodiment, config("embodiments"))
         policies = self.require("policies", "the policies' names, commas between").split(",")
         self._simulated = self.parameter("simulated", True)

@@ -22,40 +22,14 @@ from ..recording.lerobot import WORLD
 from ..recording.lerobot_reader import LeRobotData
 from ..recording.normalisation import chunk_statistics, moments
 from ..recording.samples import Samples, load_layout, own_layout
-from ..trials.protocol import load_protocol
-from ..trials.things import THINGS
-from .config import GroundingTerms, Member, TrainingConfig
+from .config import Member, TrainingConfig
 from .grounding import GroundTruth
+from .meanings import NAMES, Meaning
 from .objective import Batch
 from .pictures import kept_pictures
 from .processes import Processes
 
-NAMES = tuple(sorted(THINGS))
 ON_TABLE_M = -1.0  # what lies farther back waits on the simulator's shelf
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What a sentence of a protocol means.
-
-    Attributes:
-        meant: numbers of what to take and where to bring it.
-        others: the protocol's other sentences.
-    """
-
-    meant: tuple[int, int]
-    others: tuple[str, ...]
-
-
-def meanings(terms: GroundingTerms, protocols: Path) -> dict[str, Meaning]:
-    """Sentence -> its meaning."""
-    told: dict[str, Meaning] = {}
-    for name in terms.protocols:
-        settings = load_protocol(name, protocols).settings.values()
-        for s in settings:
-            named, target = (NAMES.index(thing) for thing in s.roles.values())
-            told[s.instruction] = Meaning((named, target), tuple(o.instruction for o in settings if o is not s))
-    return told
 
 
 @dataclass
@@ -239,9 +213,10 @@ class Examples(torch.utils.data.Dataset):
     def _sentence(self, instruction: str, rng: np.random.Generator) -> tuple[str, bool]:
         """What is heard, and whether that is what was done."""
         terms, meaning = self._config.grounding, self._sentences.get(instruction)
-        if terms is None or meaning is None or rng.random() >= terms.counterfactual:
+        if terms is None or meaning is None:
             return instruction, True
-        return str(rng.choice(meaning.others)), False
+        imitated = rng.random() >= terms.counterfactual
+        return str(rng.choice(meaning.same if imitated else meaning.others)), imitated
 
 
 def _recoloured(image: np.ndarray, rng: np.random.Generator, most: float) -> np.ndarray:

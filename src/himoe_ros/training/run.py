@@ -20,8 +20,9 @@ from ..model.himoe import HiMoEVLA
 from ..policy.statistics import Statistics
 from ..policy.tokenizer import InstructionTokenizer
 from .config import TrainingConfig, load_training
-from .examples import NAMES, Examples, Source, Steps, collate, meanings, open_sources, statistics
+from .examples import Examples, Source, Steps, collate, open_sources, statistics
 from .grounding import Grounding
+from .meanings import NAMES, meanings
 from .objective import Objective
 from .processes import Processes
 from .trainer import Trainer

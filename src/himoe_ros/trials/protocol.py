@@ -30,6 +30,14 @@ class Setting:
     instruction: str
     roles: Mapping[str, str]
 
+    def said(self, wording: str) -> str:
+        """The instruction in other words: every role in braces becomes the name of its thing."""
+        try:
+            return wording.format(**{role: thing.replace("_", " ") for role, thing in self.roles.items()})
+        except (KeyError, IndexError, ValueError) as error:
+            roles = ", ".join(f"{{{role}}}" for role in self.roles)
+            raise ConfigError(f"wording '{wording}' may name {roles} in braces: {error!r}") from error
+
 
 @dataclass(frozen=True)
 class Place:
@@ -54,6 +62,7 @@ class Protocol:
         name: folder and file, such as `xarm7/fruit_to_plate`.
         stages: stage -> what counts, in order; the last is success.
         settings: by name, in order.
+        wordings: other ways to say what a setting asks for, with its roles in braces.
         objects, distractors: what lies there; of the distractors one, drawn.
         recipe: of the reset, in words for a person.
         places: kind of thing -> Place.
@@ -67,6 +76,7 @@ class Protocol:
     trials_per_setting: int
     stages: Mapping[str, str]
     settings: Mapping[str, Setting]
+    wordings: tuple[str, ...]
     objects: tuple[str, ...]
     distractors: tuple[str, ...]
     recipe: str
@@ -80,6 +90,13 @@ class Protocol:
         if not 0 < spread <= WIDEST_M:
             raise ConfigError(f"spread_m must be from 0 to {WIDEST_M:g}, got {spread}")
         return replace(self, places={name: replace(place, spread=spread) for name, place in self.places.items()})
+
+    def worded(self, wording: str) -> Protocol:
+        """The same asked for in other words, such as `Lay the {fruit} on the {plate}`; as it is for ""."""
+        if not wording:
+            return self
+        said = {n: replace(s, instruction=s.said(wording)) for n, s in self.settings.items()}
+        return replace(self, settings=said)
 
     @property
     def trials(self) -> int:
@@ -99,16 +116,19 @@ def load_protocol(name: str, folder: Path) -> Protocol:
     path = folder / f"{name}.yaml"
     where = str(path)
     keys = ("title", "embodiment", "time_limit_s", "trials_per_setting", "stages", "settings", "objects", "reset")
-    d = mapping(load_yaml(path), where, keys, ("distractors",))
+    d = mapping(load_yaml(path), where, keys, ("distractors", "wordings"))
     stages = {k: text(v, f"{where}: stages.{k}") for k, v in mapping(d["stages"], f"{where}: stages").items()}
     settings = {
         n: _setting(n, s, f"{where}: settings.{n}") for n, s in mapping(d["settings"], f"{where}: settings").items()
     }
     objects = names(d["objects"], f"{where}: objects")
+    wordings = names(d["wordings"], f"{where}: wordings") if "wordings" in d else ()
     for setting in settings.values():
         unknown = sorted(set(setting.roles.values()) - set(objects))
         if unknown and NAMED not in objects:
             raise ConfigError(f"{where}: settings.{setting.name} names {unknown}; objects are {list(objects)}")
+        for wording in wordings:
+            setting.said(wording)
     reset = mapping(d["reset"], f"{where}: reset", ("recipe", "places"))
     places = mapping(reset["places"], f"{where}: reset.places")
     return Protocol(
@@ -119,6 +139,7 @@ def load_protocol(name: str, folder: Path) -> Protocol:
         trials_per_setting=count(d["trials_per_setting"], f"{where}: trials_per_setting", least=1),
         stages=stages,
         settings=settings,
+        wordings=wordings,
         objects=objects,
         distractors=names(d["distractors"], f"{where}: distractors") if "distractors" in d else (),
         recipe=text(reset["recipe"], f"{where}: reset.recipe"),
