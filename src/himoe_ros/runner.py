@@ -6,7 +6,6 @@ has to bring a robot to rest goes before those it needs for that.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -22,11 +21,10 @@ import yaml
 
 from .bringup import NodeSpec, environment
 from .core.errors import HimoeError
-from .shared_memory import YOUNG_S, remove_abandoned
+from .leaving import YOUNG_S, end_with_parent, remove_abandoned
 
 GRACE_S = 3.0
 LOG_LINES = 15
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -153,16 +151,12 @@ def _start(spec: NodeSpec, command: list[str], log: Path | None) -> Process:
             # Ctrl-C reaches the runner alone, which ends the nodes in order ...
             start_new_session=True,
             # ... and if the runner itself is killed, the kernel ends them.
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - the runner has one thread
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - the runner has one thread
         )
     finally:
         if out is not None:
             out.close()
     return Process(spec, popen, log)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _tail(log: Path | None) -> str:

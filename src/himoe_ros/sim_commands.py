@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 
 from .bringup import environment
@@ -45,7 +44,8 @@ def _record(options: argparse.Namespace) -> int:
     wanted = {key: value for key, value in vars(options).items() if key not in ("run", "task")}
     wanted["protocol"] = f"{ROBOT}/{options.task}"
     variables = {**os.environ, **environment(), "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
-    return subprocess.call([sys.executable, "-m", "himoe_ros.nodes.sim_collector", json.dumps(wanted)], env=variables)
+    collector = [sys.executable, "-m", "himoe_ros.nodes.sim_collector", json.dumps(wanted)]
+    os.execve(sys.executable, collector, variables)
 
 
 def _positive(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,43 @@ def test_what_cannot_be_is_refused(tmp_path):
         done = collect(tmp_path / "none", *options)
         assert done.returncode != 0 and words in done.stderr, done.stderr
         assert not list(tmp_path.glob("none/episode*"))
+
+
+def test_a_collector_that_is_killed_takes_its_workers_along(tmp_path):
+    command = [
+        HIMOE,
+        "sim",
+        "record",
+        "fruit_to_plate",
+        "--out",
+        tmp_path / "killed",
+        "--episodes",
+        "9",
+        "--workers",
+        "2",
+    ]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 30.0
+    while len(workers(process.pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    pids = workers(process.pid)
+    assert len(pids) == 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10.0
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def workers(parent: int) -> list[int]:
+    """Processes that record for another one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            if int(state[1]) == parent and "spawn_main" in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
+        except OSError:  # ended meanwhile
+            continue
+    return found

@@ -225,7 +225,7 @@ def test_a_configuration_is_checked_before_anything_is_read(begin, change, words
 
 
 def test_the_learning_rate_warms_up_and_comes_down_to_its_floor():
-    plan = replace(load_training(config("training") / "xarm7_fruit.yaml"), warm_up=10, steps=110, floor=0.1)
+    plan = replace(load_training(config("training") / "xarm7_small.yaml"), warm_up=10, steps=110, floor=0.1)
     rates = [learning_rate(plan, step) for step in range(111)]
     assert rates[0] == pytest.approx(plan.learning_rate / 10) and max(rates) == plan.learning_rate
     assert rates[-1] == pytest.approx(0.1 * plan.learning_rate)

@@ -61,6 +61,11 @@ class Camera:
     view: str
     topic: str
 
+    @property
+    def on_wrist(self) -> bool:
+        """Whether it moves with a hand."""
+        return "wrist" in self.view
+
 
 @dataclass(frozen=True)
 class Embodiment:

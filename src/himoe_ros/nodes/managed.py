@@ -21,7 +21,7 @@ from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from ..core.errors import ConfigError, HimoeError
-from ..shared_memory import remove_abandoned
+from ..leaving import remove_abandoned
 from .conversions import status_message
 from .worker import Worker
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..core.embodiment import load_embodiment
 from ..core.errors import HimoeError, SimulationError
+from ..leaving import end_with_parent
 from ..recording.bag import write_whole
 from ..recording.contract import load_contract
 from ..recording.session import Session
@@ -30,6 +31,7 @@ _demonstrator: Demonstrator | None = None  # of a worker's process
 
 
 def _prepare(wanted: Collection) -> None:
+    end_with_parent()
     global _demonstrator  # noqa: PLW0603 - how a process pool keeps what is costly to make
     _demonstrator = Demonstrator(wanted)
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from ..core.embodiment import SLOTS, Embodiment
 from ..core.errors import RecordingError
 from ..core.synchronizer import SyncLimits
+from ..leaving import end_with_parent
 from .bag import write_whole
 from .frames import read_frames, world_labels
 from .lerobot import write_episode, write_meta
@@ -160,7 +161,7 @@ def _tried(waiting: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, int | 
     if workers == 1 or len(waiting) < 2:
         yield from ((job, _write(job)) for job in waiting)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
         futures = {pool.submit(_write, job): job for job in waiting}
         try:
             yield from ((futures[future], future.result()) for future in as_completed(futures))

@@ -36,11 +36,15 @@ class Augmentation:
 
     Attributes:
         colour: largest change of brightness, contrast and saturation, as a share.
+        crop: share of the side of a picture that is cut away at random; of views that are not on a wrist.
+        rotate: rad, largest turn of a picture; of views that are not on a wrist.
         state_noise: standard deviation, in those of the state.
         drop_state, drop_view: share of samples without the state's values, or without one of several views.
     """
 
     colour: float = 0.0
+    crop: float = 0.0
+    rotate: float = 0.0
     state_noise: float = 0.0
     drop_state: float = 0.0
     drop_view: float = 0.0
@@ -80,6 +84,7 @@ class TrainingConfig:
     clip: float
     ema: float
     precision: str
+    compile: bool
     std_floor: tuple[float, float]
     augmentation: Augmentation
     grounding: GroundingTerms | None
@@ -100,17 +105,8 @@ def load_training(path: Path) -> TrainingConfig:
     required = ("model", "mixture", "steps", "batch", "learning_rate")
     optional = (
         *("accumulate", "flow_samples", "time_sampler", "floor", "warm_up", "weight_decay", "betas", "clip", "ema"),
-        *(
-            "precision",
-            "std_floor",
-            "augmentation",
-            "grounding",
-            "seed",
-            "save_every",
-            "check_every",
-            "workers",
-            "cache",
-        ),
+        *("precision", "compile", "std_floor", "augmentation", "grounding", "seed"),
+        *("save_every", "check_every", "workers", "cache"),
     )
     d = mapping(load_yaml(path), where, required, optional)
     if not isinstance(d["mixture"], list) or not d["mixture"]:
@@ -131,6 +127,7 @@ def load_training(path: Path) -> TrainingConfig:
         clip=positive(d.get("clip", 1.0), f"{where}: clip"),
         ema=_share(d.get("ema", 0.0), f"{where}: ema"),
         precision=_choice(d.get("precision", "bfloat16"), PRECISIONS, f"{where}: precision"),
+        compile=bool(d.get("compile", False)),
         std_floor=tuple(numbers(d.get("std_floor", [0.0, 0.0]), (2,), f"{where}: std_floor").tolist()),
         augmentation=_augmentation(d.get("augmentation"), f"{where}: augmentation"),
         grounding=_grounding(d.get("grounding"), f"{where}: grounding"),
@@ -159,8 +156,11 @@ def _member(data: Any, where: str) -> Member:
 def _augmentation(data: Any, where: str) -> Augmentation:
     if data is None:
         return Augmentation()
-    keys = ("colour", "state_noise", "drop_state", "drop_view")
-    return Augmentation(**{k: _share(v, f"{where}.{k}") for k, v in mapping(data, where, (), keys).items()})
+    keys = ("colour", "crop", "rotate", "state_noise", "drop_state", "drop_view")
+    told = Augmentation(**{k: _share(v, f"{where}.{k}") for k, v in mapping(data, where, (), keys).items()})
+    if told.crop == 1.0:
+        raise ConfigError(f"{where}.crop: expected less than 1, or nothing of a picture is left")
+    return told
 
 
 def _grounding(data: Any, where: str) -> GroundingTerms | None:

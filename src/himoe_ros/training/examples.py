@@ -22,6 +22,7 @@ from ..recording.lerobot import WORLD
 from ..recording.lerobot_reader import LeRobotData
 from ..recording.normalisation import chunk_statistics, moments
 from ..recording.samples import Samples, load_layout, own_layout
+from .augmentation import recoloured, reframed
 from .config import Member, TrainingConfig
 from .grounding import GroundTruth
 from .meanings import NAMES, Meaning
@@ -201,13 +202,15 @@ class Examples(torch.utils.data.Dataset):
             pictures = source.samples.pictures(index)
             for v, name in enumerate(cameras):
                 images[v] = resize_with_pad(pictures[name], size)
-        if len(cameras) > 1 and rng.random() < self._config.augmentation.drop_view:
+        change = self._config.augmentation
+        if len(cameras) > 1 and rng.random() < change.drop_view:
             lost = int(rng.integers(len(cameras)))
             images[lost], seen[lost] = 0, False
-        colour = self._config.augmentation.colour
-        if colour:
-            for v in np.flatnonzero(seen):
-                images[v] = _recoloured(images[v], rng, colour)
+        for v in np.flatnonzero(seen):
+            if not source.embodiment.cameras[v].on_wrist and (change.crop or change.rotate):
+                images[v] = reframed(images[v], rng, change.crop, change.rotate)
+            if change.colour:
+                images[v] = recoloured(images[v], rng, change.colour)
         return images, seen
 
     def _sentence(self, instruction: str, rng: np.random.Generator) -> tuple[str, bool]:
@@ -217,15 +220,6 @@ class Examples(torch.utils.data.Dataset):
             return instruction, True
         imitated = rng.random() >= terms.counterfactual
         return str(rng.choice(meaning.same if imitated else meaning.others)), imitated
-
-
-def _recoloured(image: np.ndarray, rng: np.random.Generator, most: float) -> np.ndarray:
-    """Other brightness, contrast and saturation."""
-    light, contrast, saturation = 1.0 + rng.uniform(-most, most, 3)
-    x = image.astype(np.float32) * light
-    grey = x.mean(-1, keepdims=True)
-    x = grey + saturation * (x - grey)
-    return np.clip(x.mean() + contrast * (x - x.mean()), 0, 255).astype(np.uint8)
 
 
 def drawn(sources: Sequence[Source], seed: int, step: int, batch: int) -> list[tuple[int, int, int]]:
@@ -248,9 +242,9 @@ class Steps(torch.utils.data.Sampler):
             yield drawn(self._sources, self._config.seed, step, batch)[self._processes.mine(batch)]
 
 
-def collate(examples: Sequence[Mapping[str, np.ndarray]]) -> Batch:
-    """Examples -> one batch, sentences padded to the longest."""
-    words = max(len(e["tokens"]) for e in examples)
+def collate(examples: Sequence[Mapping[str, np.ndarray]], words: int = 0) -> Batch:
+    """Examples -> one batch, sentences padded to the longest, or to so many words."""
+    words = max(words, *(len(e["tokens"]) for e in examples))
     tokens = torch.zeros(len(examples), words, dtype=torch.int64)
     heard = torch.zeros(len(examples), words, dtype=torch.bool)
     for i, e in enumerate(examples):

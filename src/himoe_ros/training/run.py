@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,8 @@ class Run:
         tokenizer = InstructionTokenizer.load(self._tokenizer_file, model.config.max_text_tokens)
         sentences = meanings(terms, places.trials) if terms else {}
         self._examples = Examples(self.config, model.config, self.sources, self.statistics, tokenizer, sentences)
+        heard = {*sentences, *(e.task for s in self.sources for e in s.data.episodes)}
+        self._words = max(len(tokenizer(sentence)) for sentence in heard)  # every batch has one shape
         self.resumed = self.trainer.resume()
 
     def train(self) -> None:
@@ -87,7 +90,7 @@ class Run:
         loader = torch.utils.data.DataLoader(
             self._examples,
             batch_sampler=Steps(self.sources, config, trainer.step, self.processes),
-            collate_fn=collate,
+            collate_fn=partial(collate, words=self._words),
             num_workers=config.workers,
             persistent_workers=config.workers > 0,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,9 @@ class Trainer:
             DistributedDataParallel(objective, find_unused_parameters=True) if self._processes.count > 1 else objective
         )
         self.device = next(objective.parameters()).device
+        if self.device.type == "cpu":  # its fused attention is slow to differentiate in bfloat16; see layers.attend
+            objective.model.prefix.vision_tower.set_attn_implementation("eager")
+        self._forward = _compiled(self._parallel, self.device) if config.compile else self._parallel
         self._optimizer = torch.optim.AdamW(_groups(objective, config), lr=config.learning_rate, betas=config.betas)
         self.average = {n: p.detach().clone() for n, p in objective.model.named_parameters()} if config.ema else {}
         self.step = 0
@@ -128,7 +132,7 @@ class Trainer:
         """Of one batch, in the run's precision."""
         batch, noise, t = moved(batch, self.device), noise.to(self.device), t.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.precision == "bfloat16"):
-            return self._parallel(batch, noise, t)
+            return self._forward(batch, noise, t)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -159,6 +163,13 @@ def moved(batch: Batch, device: torch.device) -> Batch:
         return replace(part, **{name: to(value) for name, value in vars(part).items()})
 
     return to(batch)
+
+
+def _compiled(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module as fused code, made at the first step."""
+    if device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+        raise TrainingError("compile: true needs a C++ compiler: apt install g++, or set compile: false")
+    return torch.compile(module, dynamic=False)
 
 
 def _groups(objective: Objective, config: TrainingConfig) -> list[Mapping[str, Any]]:

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from himoe_ros import shared_memory
-from himoe_ros.shared_memory import remove_abandoned
+from himoe_ros import leaving
+from himoe_ros.leaving import remove_abandoned
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(shared_memory, "FOLDER", tmp_path)
+    monkeypatch.setattr(leaving, "FOLDER", tmp_path)
     return tmp_path
 
 

@@ -1,19 +1,31 @@
-"""Shared memory that Fast DDS processes have left behind: one that is killed cannot remove its own."""
+"""Processes leave nothing behind: neither children of theirs nor, where one is killed, its shared memory."""
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import multiprocessing
 import os
+import signal
 import time
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1
 FOLDER = Path("/dev/shm")
 PREFIX, LOCK = "fastdds_", "_el"  # a segment, and the file on which its owner holds a lock as long as it lives
 YOUNG_S = 0.5  # its owner may be about to take the lock
 
 
+def end_with_parent() -> None:
+    """From now on the kernel ends this process when its parent dies, however that comes about."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid != os.getppid():  # it has died already
+        raise SystemExit(128 + signal.SIGTERM)
+
+
 def remove_abandoned() -> int:
-    """Remove every segment whose owner is gone; returns how many. Those of others that live are not touched."""
+    """Remove every segment of Fast DDS whose owner is gone, and no other; returns how many."""
     removed = 0
     for lock in FOLDER.glob(f"{PREFIX}*{LOCK}"):
         try:
