@@ -15,7 +15,7 @@ from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
 from .core.reading import load_yaml, mapping
 from .options import ARGUMENTS, PLAY_ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument, convert
-from .resources import EXPERT, NO_POLICY, config
+from .resources import EXPERT, NO_POLICY, config, own_policy
 from .trials.schedule import hide
 
 SIM_ADDRESS = "127.0.0.2"
@@ -108,6 +108,7 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
     if unknown:
         raise ConfigError(f"unknown arguments {unknown}; there are {sorted(known)}")
     value = {name: convert(a, options.get(name, a.default)) for name, a in known.items()}
+    value["policy"] = value["policy"] or own_policy(robot)
     if value["hardware"] not in ("sim", "real"):
         raise ConfigError(f"hardware must be sim or real, got '{value['hardware']}'")
     if value["seed"] < 0:

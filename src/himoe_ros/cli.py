@@ -17,7 +17,7 @@ from .core.errors import HimoeError
 from .model_commands import add_model_commands
 from .options import ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument
 from .recording_commands import add_bag_commands, add_export_command
-from .resources import config, is_preset
+from .resources import config, is_preset, own_policy
 from .runner import run_graph
 from .sim_commands import add_sim_commands
 from .train_commands import add_train_command
@@ -130,6 +130,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    options.policy = options.policy or own_policy("xarm7")
     told = UNTRAINED if is_preset(options.policy) else ""
     print(f"A simulated xArm7 driven by '{options.policy}' over ROS 2.\n{told}", flush=True)
     values = _values(options, (*ARGUMENTS, *TRIAL_ARGUMENTS))

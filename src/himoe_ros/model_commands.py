@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
-from .resources import config
+from .resources import config, policy_place
 
 
 def add_model_commands(commands) -> None:
@@ -74,6 +74,6 @@ def _info(options: argparse.Namespace) -> int:
     if preset:
         told = load_model_config(options.name, config("models"))
     else:
-        told = load_config(find_folder(options.name, files=(CONFIG,)))
+        told = load_config(find_folder(policy_place(options.name), files=(CONFIG,)))
     print(describe(told))
     return 0

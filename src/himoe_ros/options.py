@@ -21,9 +21,10 @@ ARGUMENTS = (
     Argument("robot_ip", "", "address of the robot's controller, host or host:port; for hardware real"),
     Argument(
         "policy",
-        "himoe_small",
-        "policy folder or Hugging Face name; the name of a preset runs untrained weights; expert: the simulation's "
-        "scripted expert; none: a person drives; several in trials, with commas between",
+        "",
+        "one of config/policies, policy folder or Hugging Face name; without it the robot's own; the name of a preset "
+        "runs untrained weights; expert: the simulation's scripted expert; none: a person drives; several in trials, "
+        "with commas between",
     ),
     Argument("takeover", False, "the policy's plans pass through `himoe teleop ... --over-policy true`"),
     Argument("action_space", "end_effector", "which action space of the embodiment the policy commands"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .core.errors import ConfigError
 
+UNTRAINED = "himoe_small"  # a preset of config/models
 NO_POLICY, EXPERT = "none", "expert"  # at the place of a policy: nobody; the simulation's scripted expert
 
 
@@ -27,7 +28,19 @@ def share() -> Path:
 
 def is_preset(policy: str) -> bool:
     """Whether a policy's name means a preset of config/models with untrained weights: no folder, no org/name."""
-    return "/" not in policy and not Path(policy).is_dir() and policy not in (EXPERT, NO_POLICY)
+    return "/" not in policy and not policy_place(policy).is_dir() and policy not in (EXPERT, NO_POLICY)
+
+
+def policy_place(policy: str) -> Path:
+    """Where a policy of this name lies: in config/policies if it is one of ours, else the name is a path itself."""
+    shipped = config("policies") / policy
+    return shipped if policy and shipped.is_dir() else Path(policy)
+
+
+def own_policy(robot: str) -> str:
+    """The policy that drives a robot where none is named: its trained one, or an untrained preset."""
+    trained = f"{robot}_small"
+    return trained if policy_place(trained).is_dir() else UNTRAINED
 
 
 def version() -> str:

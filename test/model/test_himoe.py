@@ -225,7 +225,7 @@ def test_flow_path_and_masked_loss():
     mask = torch.zeros(1, 24)
     mask[:, :7] = 1
     predicted = torch.where(mask[:, None] > 0, 0.5, 100.0).expand(1, 2, 24)
-    assert flow_loss(predicted, wanted, mask).item() == pytest.approx(0.25)
+    assert flow_loss(predicted, wanted, mask[:, None]).item() == pytest.approx(0.25)
 
 
 def test_time_embedding_spans_periods_from_4e_3_to_4():

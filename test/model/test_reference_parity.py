@@ -14,12 +14,21 @@ import torch
 from safetensors import safe_open
 
 from himoe_ros.model.checkpoint import load_released, released_parts, split
-from himoe_ros.model.config import ExpertConfig, HiMoEConfig, LanguageConfig, LayerKind, MoEConfig, VisionConfig
+from himoe_ros.model.config import (
+    ExpertConfig,
+    HiMoEConfig,
+    LanguageConfig,
+    LayerKind,
+    MoEConfig,
+    RegularisationConfig,
+    VisionConfig,
+)
 from himoe_ros.model.flow import flow_loss, interpolate
 from himoe_ros.model.himoe import HiMoEVLA
 from himoe_ros.model.inputs import ModelInputs
 from himoe_ros.model.moe import Routing
 from himoe_ros.model.regularisation import as_reg_released, hb_reg_released
+from himoe_ros.training.objective import Batch, Objective
 
 GOLDEN = Path(os.environ.get("HIMOE_GOLDEN", Path(__file__).parents[1] / "data" / "golden_a"))
 VIEWS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
@@ -53,6 +62,7 @@ class Golden:
                 hb_moe=MoEConfig(g["hb_experts"], g["hb_topk"], g["hb_inter"], g["hb_shared"]),
             ),
             action_dim=g["max_action_dim"],
+            regularisation=RegularisationConfig(as_weight=g["as_alpha"], hb_weight=g["hb_alpha"]),
         )
         self.model = HiMoEVLA(self.config).eval()
         keys = [k.removeprefix("weights/") for k in self.file.keys() if k.startswith("weights/")]  # noqa: SIM118
@@ -172,7 +182,7 @@ def test_every_euler_state_and_the_sample(golden):
     assert len(times) == golden.config.flow_steps
 
 
-def test_losses_and_gradients(golden):
+def test_losses_and_gradients_are_those_that_are_trained_on(golden):
     model, about = golden.model, golden.about["config"]
     hidden, weights, hooks = golden.watch()
     x, wanted = interpolate(golden.input("noise"), golden.input("actions"), golden.input("time"))
@@ -180,9 +190,8 @@ def test_losses_and_gradients(golden):
     for hook in hooks:
         hook.remove()
     check_layers(golden, "train", hidden, weights)
-    flow = flow_loss(velocity, wanted, golden.inputs.data_mask)
-    close(flow, golden.out("train.flow_loss"), HIDDEN)
-    total = flow
+    close(flow_loss(velocity, wanted, golden.inputs.data_mask[:, None]), golden.out("train.flow_loss"), HIDDEN)
+    total = golden.out("train.flow_loss")
     for i, kind in golden.moe_layers.items():
         if kind is LayerKind.AS:
             name, loss = "as", about["as_alpha"] * as_reg_released(routing[i], golden.inputs.data_mask)
@@ -190,8 +199,12 @@ def test_losses_and_gradients(golden):
             name, loss = "hb", about["hb_alpha"] * hb_reg_released(routing[i], about["hb_topk"])
         close(loss, golden.out(f"train.aux_{name}.{i}"), HIDDEN)
         total = total + loss
+    everything = torch.ones(wanted.shape[:2], dtype=torch.bool)
+    batch = Batch(golden.inputs, golden.input("actions"), everything, everything[:, 0])
+    trained = sum(Objective(model, None)(batch, golden.input("noise"), golden.input("time")).values())
+    close(trained, total, HIDDEN)
     model.zero_grad()
-    total.backward()
+    trained.backward()
     gradients = dict(reference_gradients(golden))
     for key in (k for k in golden.file.keys() if k.startswith("out/train.grad.")):  # noqa: SIM118
         close(gradients[key.removeprefix("out/train.grad.")], golden.file.get_tensor(key), SAMPLE)

@@ -67,7 +67,8 @@ def test_every_variant_samples_and_every_parameter_that_matters_learns(name):
     assert torch.isfinite(model.sample_actions(inputs(), NOISE)).all()
     velocity, routing = model(inputs(), NOISE, torch.tensor([0.3, 0.9]))
     losses = routing_losses(model.config, routing, inputs().data_mask)
-    (flow_loss(velocity, torch.ones_like(velocity), inputs().data_mask) + losses["as"] + losses["hb"]).backward()
+    flow = flow_loss(velocity, torch.ones_like(velocity), inputs().data_mask[:, None])
+    (flow + losses["as"] + losses["hb"]).backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None]
     last = f"prefix.language_model.layers.{model.config.language.layers - 1}."
     assert all(n.startswith(last) or n == "prefix.language_model.norm.weight" for n in idle), idle

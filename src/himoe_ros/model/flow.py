@@ -58,12 +58,12 @@ def interpolate(noise: Tensor, actions: Tensor, t_B: Tensor) -> tuple[Tensor, Te
     return t * noise + (1.0 - t) * actions, noise - actions
 
 
-def flow_loss(predicted: Tensor, wanted: Tensor, mask_BA: Tensor) -> Tensor:
-    """Mean squared error of the velocity (paper, Eq. 3), over the slots in use.
+def flow_loss(predicted: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared error of the velocity (paper, Eq. 3), over what is learned from.
 
     Args:
         predicted, wanted: (B, T, A).
-        mask_BA: (B, A), 1 where a slot is in use.
+        weight: (B, T or 1, A), 1 for slots in use at valid steps, else 0.
     """
-    mask = mask_BA[:, None, :].to(predicted.dtype).expand_as(predicted)
-    return (mask * (wanted - predicted) ** 2).sum() / (mask.sum() + 1e-8)
+    weight = weight.to(predicted.dtype).expand_as(predicted)
+    return (weight * (wanted - predicted) ** 2).sum() / (weight.sum() + 1e-8)

@@ -24,7 +24,7 @@ from ..core.synchronizer import Synchronizer
 from ..core.unified import encode_state, named_positions
 from ..policy.local import load_policy, untrained_policy
 from ..policy.policy import Policy
-from ..resources import config, is_preset
+from ..resources import config, is_preset, policy_place
 from .conversions import chunk_message, image_array, source_message, unified_message
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
 
@@ -90,10 +90,10 @@ class PolicyNode(ManagedNode):
         return {"policy": description, "instruction": self._instruction, **self._counts}
 
     def _make_policy(self, space: ActionSpace) -> Policy:
-        """A policy folder or Hugging Face name; the name of a preset means its untrained weights."""
+        """One of ours, a policy folder or Hugging Face name; the name of a preset means its untrained weights."""
         if is_preset(self._name):
             return untrained_policy(self._name, config("models"), self._embodiment, space, self._seed)
-        return load_policy(self._name, self._embodiment, space)
+        return load_policy(policy_place(self._name), self._embodiment, space)
 
     def _run(self) -> None:
         due = time.monotonic()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..model.flow import interpolate
+from ..model.flow import flow_loss, interpolate
 from ..model.himoe import HiMoEVLA
 from ..model.inputs import ModelInputs
 from ..model.regularisation import routing_losses
@@ -85,7 +85,7 @@ class Objective(nn.Module):
         )
         x, wanted = interpolate(noise, actions, t)
         velocity, routing = self.model.denoise(batch.inputs, context, x, t)
-        losses = {"flow": (weights * (wanted - velocity) ** 2).sum() / (weights.sum() + 1e-8)}
+        losses = {"flow": flow_loss(velocity, wanted, weights)}
         # Tokens are compared with those of the whole batch, wherever they were computed.
         everywhere = {layer: self._processes.gathered(p) for layer, p in routing.items()}
         losses |= routing_losses(self.model.config, everywhere, self._processes.gathered(mask))
