@@ -40,7 +40,7 @@ EXTRAS = {
     # Also needs the meshes of gym-xarm 0.1.1, whose own requirements are not wanted:
     # pip install --no-deps gym-xarm==0.1.1
     "sim": ["mujoco>=3.8,<3.9", "av>=14"],
-    "train": ["av>=14", "pyarrow>=17"],
+    "train": ["av>=14", "pyarrow>=17", "tensorboard"],
     "test": [
         "pytest>=8",
         "rosbags==0.11.9",

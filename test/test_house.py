@@ -61,11 +61,11 @@ ARROWS = {
     "launching": {"bringup", "options"},
     "resources": {"core"},
     "bench": {"core", "model"},
-    "model_commands": {"core", "model", "policy", "resources"},
+    "model_commands": {"core", "model", "policy", "resources", "training"},
     "check_commands": {"bringup", "control", "core", "resources"},
     "recording_commands": {"bringup", "core", "options", "recording", "resources", "runner"},
     "sim_commands": {"bringup", "core", "resources", "trials"},
-    "training": {"core", "model", "policy", "recording", "trials"},
+    "training": {"core", "model", "page", "policy", "recording", "trials"},
     "train_commands": {"core", "resources", "training"},
     "trials_commands": {"bringup", "core", "options", "resources", "runner", "trials"},
     "cli": {

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
-from .resources import config, policy_place
+from .resources import config, policy_place, training_file
 
 
 def add_model_commands(commands) -> None:
-    """Add `model convert` and `model info` to the subparsers of `himoe`."""
+    """Add `model convert`, `info` and `routing` to the subparsers of `himoe`."""
     model = commands.add_parser("model", help="convert and describe models").add_subparsers(
         required=True, metavar="WHAT"
     )
@@ -32,6 +32,12 @@ def add_model_commands(commands) -> None:
 
     info = _command(model, "info", _info, "layers, parameters and memory of a model")
     info.add_argument("name", metavar="NAME_OR_FOLDER", help=f"policy folder, Hugging Face name, or preset: {presets}")
+
+    routing = _command(model, "routing", _routing, "heat maps of which experts act on which data, as an HTML page")
+    routing.add_argument("policy", help="policy folder, one of config/policies, or Hugging Face name")
+    routing.add_argument("config", help="training configuration whose datasets are looked at: a file, or a name")
+    routing.add_argument("--samples", type=int, default=256, help="of each dataset, at most")
+    routing.add_argument("--out", type=Path, default=Path("routing.html"), help="file to write")
 
 
 def _command(commands, name: str, run, text: str) -> argparse.ArgumentParser:
@@ -62,6 +68,23 @@ def _convert(options: argparse.Namespace) -> int:
     print(f"{options.out}: {options.preset}, {size / 1e9:.2f} GB")
     for sentence in lacks:
         print(f"note: {sentence}")
+    return 0
+
+
+def _routing(options: argparse.Namespace) -> int:
+    if options.samples < 1:
+        raise ConfigError(f"--samples: expected at least 1, got {options.samples}")
+    from .training.config import load_training  # noqa: PLC0415 - see _convert
+    from .training.places import Places  # noqa: PLC0415
+    from .training.routing import activation, routing_page  # noqa: PLC0415
+
+    told = load_training(training_file(options.config))
+    places = Places(*(config(kind) for kind in ("embodiments", "models", "datasets", "trials")))
+    used = activation(policy_place(options.policy), told, places, options.samples)
+    if not used.share:
+        raise ConfigError(f"'{options.policy}' has no experts, there is nothing to draw")
+    options.out.write_text(routing_page(used, f"Experts of {options.policy}"))
+    print(f"written: {options.out}")
     return 0
 
 

@@ -51,3 +51,18 @@ def version() -> str:
 def config(kind: str) -> Path:
     """The folder of one kind of configuration: embodiments, models, ..."""
     return share() / "config" / kind
+
+
+def training_file(name: str) -> Path:
+    """A training configuration: a file, or the name of one in config/training.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    own = config("training") / f"{name}.yaml"
+    if Path(name).is_file():
+        return Path(name)
+    if own.is_file():
+        return own
+    known = ", ".join(sorted(path.stem for path in config("training").glob("*.yaml")))
+    raise ConfigError(f"'{name}' is no file, and config/training has {known}")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .core.errors import ConfigError
-from .resources import config
+from .resources import config, training_file
 
 
 def add_train_command(commands) -> None:
@@ -14,7 +14,7 @@ def add_train_command(commands) -> None:
     text = "train a policy, or go on with a run that was interrupted"
     train = commands.add_parser("train", help=text, description=text[0].upper() + text[1:] + ".")
     train.set_defaults(run=_train)
-    train.add_argument("config", type=Path, help="YAML file, or the name of one in config/training")
+    train.add_argument("config", help="YAML file, or the name of one in config/training")
     train.add_argument("--out", type=Path, help="folder of the run (default: runs/NAME)")
     train.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
 
@@ -23,17 +23,13 @@ def _train(options: argparse.Namespace) -> int:
     try:
         import torch  # noqa: PLC0415 - slow to import
 
+        from .training.places import Places  # noqa: PLC0415
         from .training.processes import joined  # noqa: PLC0415
-        from .training.run import POLICY, Places, Run  # noqa: PLC0415
+        from .training.run import POLICY, Run  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(f"himoe train needs more packages ({error}): pip install 'himoe_ros[train]'") from error
 
-    file = options.config
-    if not file.is_file() and not file.suffix:
-        file = config("training") / f"{file}.yaml"
-    if not file.is_file():
-        known = sorted(path.stem for path in config("training").glob("*.yaml"))
-        raise ConfigError(f"'{options.config}' is no file, and config/training has {', '.join(known)}")
+    file = training_file(options.config)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     places = Places(*(config(kind) for kind in ("embodiments", "models", "datasets", "trials")))
     out = options.out or Path("runs") / file.stem

@@ -51,7 +51,8 @@ def test_a_killed_runner_takes_its_nodes_along():
 
 
 def test_the_demo_of_an_untrained_policy_ends_with_no_success_and_no_error(tmp_path):
-    process = himoe("demo", "--time-limit-s", "3", "--out", str(tmp_path), "--json", str(tmp_path / "copy.json"))
+    told = ("--time-limit-s", "3", "--out", str(tmp_path), "--json", str(tmp_path / "copy.json"))
+    process = himoe("demo", "--policy", "himoe_small", *told)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "UNTRAINED" in output.splitlines()[1]

@@ -31,7 +31,9 @@ from himoe_ros.resources import config
 from himoe_ros.training.checkpoint import load_checkpoint, save_checkpoint
 from himoe_ros.training.config import load_training
 from himoe_ros.training.examples import collate, drawn
-from himoe_ros.training.run import Places, Run
+from himoe_ros.training.places import Places
+from himoe_ros.training.routing import activation, routing_page
+from himoe_ros.training.run import Run
 from himoe_ros.training.trainer import learning_rate
 
 TINY = {
@@ -164,6 +166,20 @@ def test_it_learns(begin):
     assert np.mean(told[-20:]) < 0.5 * np.mean(told[:5])
     last = json.loads((run.folder / "log.jsonl").read_text().splitlines()[-1])
     assert {f"held_out_slot_{i}" for i in range(7)} <= set(last)
+
+
+def test_the_share_of_each_expert_is_shown_for_each_dataset(begin, shared, tmp_path):
+    run = begin(steps=1)
+    run.train()
+    places = Places(config("embodiments"), shared / "models", config("datasets"), config("trials"))
+    told = activation(run.folder / "policy", run.config, places, samples=8)
+    assert told.names == ("data",) and {k.value for k in told.kinds.values()} == {"as", "hb"}
+    for layer, kind in told.kinds.items():
+        per_token = 1 if kind.value == "as" else 2
+        assert told.share[layer].sum(1) == pytest.approx(per_token)
+        assert (told.share[layer] <= 1.0).all()
+    shown = routing_page(told, "Experts")
+    assert shown.count("<h3>layer") == len(told.share) and "HB-MoE" in shown
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_checkpoint_good(begin):

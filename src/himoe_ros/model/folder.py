@@ -121,7 +121,7 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> HiMoEVLA:
     """
     config = load_config(folder)
     stored = stored_weights(folder)
-    with _parameters_on_meta():
+    with parameters_on_meta():
         model = HiMoEVLA(config)
     require_fit(
         f"the weights in {folder} do not fit its {CONFIG}",
@@ -135,7 +135,7 @@ def load_model(folder: Path, dtype: torch.dtype | None = None) -> HiMoEVLA:
 
 
 @contextmanager
-def _parameters_on_meta() -> Iterator[None]:
+def parameters_on_meta() -> Iterator[None]:
     """Modules built inside have parameters without memory; their buffers, which no file holds, are real."""
     handle = register_module_parameter_registration_hook(
         lambda _module, _name, parameter: nn.Parameter(parameter.to("meta"), parameter.requires_grad)

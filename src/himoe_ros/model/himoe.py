@@ -57,10 +57,16 @@ class HiMoEVLA(nn.Module):
         )
 
     @torch.no_grad()
-    def initialise(self, seed: int) -> HiMoEVLA:
-        """Random weights, repeatable: normal with variance 1 / fan-in; norms and biases neutral."""
+    def initialise(self, seed: int, kinds: tuple[type[nn.Module], ...] = ()) -> HiMoEVLA:
+        """Random weights, repeatable: normal with variance 1 / fan-in; norms and biases neutral.
+
+        Args:
+            seed: of the weights.
+            kinds: only what stands in modules of these kinds; without them everything.
+        """
         generator = torch.Generator().manual_seed(seed)
-        for module in self.modules():
+        chosen = [m for m in self.modules() if isinstance(m, kinds)] if kinds else [self]
+        for module in (inner for outer in chosen for inner in outer.modules()):
             for name, parameter in module.named_parameters(recurse=False):
                 if parameter.dim() < 2 or name == "bias":
                     # torch's LayerNorm multiplies by w, Gemma's norms by 1 + w.

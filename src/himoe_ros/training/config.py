@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import ConfigError
-from ..core.reading import count, load_yaml, mapping, number, numbers, positive, text
+from ..core.reading import count, load_yaml, mapping, names, number, numbers, positive, text
 
+PARTS = ("vision", "language", "expert", "projections")
 SAMPLERS, PRECISIONS = ("beta", "released"), ("float32", "bfloat16")
 
 
@@ -66,10 +67,33 @@ class GroundingTerms:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """See training/tuning.py for the parts and what is done with them.
+
+    Attributes:
+        freeze: parts that stay as they are.
+        reinitialise: whether experts and routers begin anew.
+        lora_parts: parts whose weights get updates of low rank, and stay as they are otherwise.
+        lora_rank, lora_alpha: of these updates.
+        upcycle: policy folder of a dense model that an AdaMoE begins as; "" for none.
+        upcycle_noise: see model/moe.py.
+    """
+
+    freeze: tuple[str, ...] = ()
+    reinitialise: bool = False
+    lora_parts: tuple[str, ...] = ()
+    lora_rank: int = 1
+    lora_alpha: float = 1.0
+    upcycle: str = ""
+    upcycle_noise: float = 0.0
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """See config/training/xarm7_small.yaml for every key."""
 
     model: str
+    tuning: Tuning
     members: tuple[Member, ...]
     steps: int
     batch: int
@@ -105,7 +129,7 @@ def load_training(path: Path) -> TrainingConfig:
     required = ("model", "mixture", "steps", "batch", "learning_rate")
     optional = (
         *("accumulate", "flow_samples", "time_sampler", "floor", "warm_up", "weight_decay", "betas", "clip", "ema"),
-        *("precision", "compile", "std_floor", "augmentation", "grounding", "seed"),
+        *("tuning", "precision", "compile", "std_floor", "augmentation", "grounding", "seed"),
         *("save_every", "check_every", "workers", "cache"),
     )
     d = mapping(load_yaml(path), where, required, optional)
@@ -113,6 +137,7 @@ def load_training(path: Path) -> TrainingConfig:
         raise ConfigError(f"{where}: mixture: expected a list of datasets, got {d['mixture']!r}")
     config = TrainingConfig(
         model=text(d["model"], f"{where}: model"),
+        tuning=_tuning(d.get("tuning"), f"{where}: tuning"),
         members=tuple(_member(m, f"{where}: mixture[{i}]") for i, m in enumerate(d["mixture"])),
         steps=count(d["steps"], f"{where}: steps", least=1),
         batch=count(d["batch"], f"{where}: batch", least=1),
@@ -127,7 +152,7 @@ def load_training(path: Path) -> TrainingConfig:
         clip=positive(d.get("clip", 1.0), f"{where}: clip"),
         ema=_share(d.get("ema", 0.0), f"{where}: ema"),
         precision=_choice(d.get("precision", "bfloat16"), PRECISIONS, f"{where}: precision"),
-        compile=bool(d.get("compile", False)),
+        compile=_flag(d.get("compile", False), f"{where}: compile"),
         std_floor=tuple(numbers(d.get("std_floor", [0.0, 0.0]), (2,), f"{where}: std_floor").tolist()),
         augmentation=_augmentation(d.get("augmentation"), f"{where}: augmentation"),
         grounding=_grounding(d.get("grounding"), f"{where}: grounding"),
@@ -135,7 +160,7 @@ def load_training(path: Path) -> TrainingConfig:
         save_every=count(d.get("save_every", 500), f"{where}: save_every", least=1),
         check_every=count(d.get("check_every", 500), f"{where}: check_every", least=1),
         workers=count(d.get("workers", 0), f"{where}: workers", least=0),
-        cache=bool(d.get("cache", False)),
+        cache=_flag(d.get("cache", False), f"{where}: cache"),
     )
     if config.batch % config.accumulate:
         raise ConfigError(f"{where}: batch {config.batch} must be a multiple of accumulate {config.accumulate}")
@@ -151,6 +176,44 @@ def _member(data: Any, where: str) -> Member:
         positive(d.get("weight", 1.0), f"{where}.weight"),
         d.get("layout", ""),
     )
+
+
+def _tuning(data: Any, where: str) -> Tuning:
+    if data is None:
+        return Tuning()
+    d = mapping(data, where, (), ("freeze", "reinitialise", "lora", "upcycle"))
+    told: dict[str, Any] = {
+        "freeze": _parts(d.get("freeze", []), f"{where}.freeze"),
+        "reinitialise": _flag(d.get("reinitialise", False), f"{where}.reinitialise"),
+    }
+    if "lora" in d:
+        lora = mapping(d["lora"], f"{where}.lora", ("parts", "rank"), ("alpha",))
+        told["lora_parts"] = _parts(lora["parts"], f"{where}.lora.parts")
+        told["lora_rank"] = count(lora["rank"], f"{where}.lora.rank", least=1)
+        told["lora_alpha"] = positive(lora.get("alpha", lora["rank"]), f"{where}.lora.alpha")
+    if "upcycle" in d:
+        upcycle = mapping(d["upcycle"], f"{where}.upcycle", ("policy",), ("noise",))
+        told["upcycle"] = text(upcycle["policy"], f"{where}.upcycle.policy")
+        told["upcycle_noise"] = _share(upcycle.get("noise", 0.0), f"{where}.upcycle.noise")
+    tuning = Tuning(**told)
+    both = sorted(set(tuning.freeze) & set(tuning.lora_parts))
+    if both:
+        raise ConfigError(f"{where}: {both} are both frozen and updated by lora; name each part once")
+    if set(tuning.freeze) == set(PARTS):
+        raise ConfigError(f"{where}.freeze: every part is frozen; leave out what is to be trained")
+    return tuning
+
+
+def _parts(data: Any, where: str) -> tuple[str, ...]:
+    for part in names(data, where):
+        _choice(part, PARTS, where)
+    return tuple(data)
+
+
+def _flag(data: Any, where: str) -> bool:
+    if not isinstance(data, bool):
+        raise ConfigError(f"{where}: expected true or false, got {data!r}")
+    return data
 
 
 def _augmentation(data: Any, where: str) -> Augmentation:

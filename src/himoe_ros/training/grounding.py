@@ -72,6 +72,11 @@ class Grounding(nn.Module):
         share = known * count
         return self.weight * (error * share).sum() / share.sum().clamp_min(1.0)
 
+    @staticmethod
+    def metres(told: Tensor) -> Tensor:
+        """(..., 3) m, base frame of the arm, of the first three that `places` tells."""
+        return told * SCALE_M + told.new_tensor(CENTRE_M)
+
     def places(self, context: Context) -> Tensor:
         """(B, N + 2, 6): places over `CENTRE_M` and over the tool, in units of `SCALE_M`."""
         seen = []

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,26 +16,20 @@ from ..model.folder import CARD, STATISTICS, TOKENIZER, find_folder, load_config
 from ..model.himoe import HiMoEVLA
 from ..policy.statistics import Statistics
 from ..policy.tokenizer import InstructionTokenizer
+from .checks import held_out
 from .config import TrainingConfig, load_training
 from .examples import Examples, Source, Steps, collate, open_sources, statistics
 from .grounding import Grounding
 from .meanings import NAMES, meanings
 from .objective import Objective
+from .places import Places
 from .processes import Processes
-from .trainer import Trainer
+from .telling import Told
+from .trainer import Trainer, moved
+from .tuning import merged, tune, upcycled
 
-CONFIG, LOG, POLICY = "training.yaml", "log.jsonl", "policy"
+CONFIG, POLICY = "training.yaml", "policy"
 CHECKED, CHECK_SEED = 256, 7  # held-out samples a check looks at
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where configurations lie: config/embodiments, models, datasets, trials."""
-
-    embodiments: Path
-    models: Path
-    datasets: Path
-    trials: Path
 
 
 class Run:
@@ -69,6 +59,7 @@ class Run:
             )
         torch.manual_seed(self.config.seed)
         model, self._tokenizer_file = _model(self.config, places)
+        tune(model, self.config.tuning, self.config.seed, getattr(torch, self.config.precision))
         with self.processes.first_alone():
             _require_same(config_file, folder)
             self.sources = open_sources(self.config, model.config, places.embodiments, places.datasets)
@@ -94,47 +85,29 @@ class Run:
             num_workers=config.workers,
             persistent_workers=config.workers > 0,
         )
-        first, begin = trainer.step, time.monotonic()
-        with (self.folder / LOG).open("a") as log:
-            for losses in trainer.train(iter(loader)):
-                done, spent = trainer.step, time.monotonic() - begin
-                told = losses | {"step": done, "samples_per_s": (done - first) * config.batch / spent}
-                if self.processes.rank:
-                    continue
-                if done % config.check_every == 0 or done == config.steps:
-                    told |= self.check()
-                log.write(json.dumps({k: round(v, 6) for k, v in told.items()}) + "\n")
-                log.flush()
-                _show(told, config.steps, spent / (done - first) * (config.steps - done))
-                if done % config.save_every == 0 or done == config.steps:
-                    trainer.save()
-        if self.processes.rank == 0:
+        told = Told(self.folder, trainer.step, config.steps, config.batch) if self.processes.rank == 0 else None
+        for values in trainer.train(iter(loader)):
+            if told is None:
+                continue
+            done, last = trainer.step, trainer.step == config.steps
+            told(done, values | (self.check() if last or done % config.check_every == 0 else {}))
+            if last or done % config.save_every == 0:
+                trainer.save()
+        if told is not None:
+            told.close()
             self.write_policy(self.folder / POLICY)
 
-    @torch.no_grad()
     def check(self) -> dict[str, float]:
-        """Of held-out samples: the flow loss, and how far plans are from what was done, in m, rad and opening."""
+        """Figures of held-out samples, with the averaged weights; see `checks.held_out`."""
         keys = [(m, int(i), CHECK_SEED + int(i)) for m, s in enumerate(self.sources) for i in s.held_out]
         if not keys:
             return {}
-        chosen = np.random.default_rng(CHECK_SEED).permutation(len(keys))[:CHECKED]
-        batch = collate([self._examples[keys[int(k)]] for k in chosen])
-        model = self.trainer.objective.model
-        trained = {n: p.detach().clone() for n, p in model.named_parameters()}
-        for name, tensor in self.trainer.average.items():
-            model.get_parameter(name).copy_(tensor)
-        generator = torch.Generator().manual_seed(CHECK_SEED)
-        noise = torch.randn(batch.actions.shape, generator=generator)
-        actions = model.eval().sample_actions(batch.inputs, noise)
-        for name, tensor in trained.items():
-            model.get_parameter(name).copy_(tensor)
-        model.train()
-        weights = batch.weights
-        std = torch.stack([self._std(keys[int(k)][0]) for k in chosen])
-        error = (actions - batch.actions).abs() * std.float() * weights
-        slots = weights.sum((0, 1)).clamp_min(1e-9)
-        mean = error.sum((0, 1)) / slots
-        return {f"held_out_slot_{i}": float(mean[i]) for i in range(24) if weights[..., i].any()}
+        chosen = [keys[k] for k in np.random.default_rng(CHECK_SEED).permutation(len(keys))[:CHECKED]]
+        trainer = self.trainer
+        batch = moved(collate([self._examples[key] for key in chosen]), trainer.device)
+        std = torch.stack([self._std(member) for member, _, _ in chosen]).float().to(trainer.device)
+        with trainer.averaged(), trainer.autocast():
+            return held_out(trainer.objective, batch, std, CHECK_SEED)
 
     def _std(self, member: int) -> torch.Tensor:
         """(T, 24) of a member's actions."""
@@ -143,13 +116,10 @@ class Run:
 
     def write_policy(self, out: Path) -> None:
         """The averaged weights with all that a policy needs; for the first member's robot and action space."""
-        model = self.trainer.objective.model
-        for name, tensor in self.trainer.average.items():
-            model.get_parameter(name).data.copy_(tensor)
         key = self.sources[0].key
         shutil.rmtree(out, ignore_errors=True)
-        with new_folder(out) as folder:
-            save_model(model.bfloat16(), folder)
+        with self.trainer.averaged(), new_folder(out) as folder:
+            save_model(merged(self.trainer.objective.model, torch.bfloat16), folder)
             self.statistics[key].save(folder / STATISTICS)
             shutil.copy(self._tokenizer_file, folder / TOKENIZER)
             (folder / CARD).write_text(_card(self.config, self.sources, key, self.statistics))
@@ -172,18 +142,14 @@ def _model(config: TrainingConfig, places: Places) -> tuple[HiMoEVLA, Path]:
         tokenizer = places.models / f"{config.model}.tokenizer.json"
         if not tokenizer.is_file():
             raise TrainingError(f"preset '{config.model}' has no tokenizer ({tokenizer}); name a policy folder instead")
-        return HiMoEVLA(load_model_config(config.model, places.models)).initialise(config.seed), tokenizer
+        model = HiMoEVLA(load_model_config(config.model, places.models)).initialise(config.seed)
+        if not config.tuning.upcycle:
+            return model, tokenizer
+        dense = find_folder(config.tuning.upcycle)
+        return upcycled(model, load_model(dense), config.tuning.upcycle_noise, config.seed), dense / TOKENIZER
     folder = find_folder(config.model)
     load_config(folder)
-    return load_model(folder, torch.float32), folder / TOKENIZER
-
-
-def _show(told: dict[str, float], steps: int, left: float) -> None:
-    losses = "  ".join(f"{n} {told[n]:.4f}" for n in ("flow", "as", "hb", "grounding") if n in told)
-    line = f"step {told['step']}/{steps}  {losses}  {told['samples_per_s']:.0f} samples/s  {left / 60:.0f} min left"
-    end = "" if sys.stdout.isatty() else "\n"
-    if sys.stdout.isatty() or told["step"] % 50 == 0:
-        print(f"\r\x1b[K{line}" if sys.stdout.isatty() else line, end=end, flush=True)
+    return load_model(folder), folder / TOKENIZER
 
 
 def _card(

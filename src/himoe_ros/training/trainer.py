@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ class Trainer:
             objective.model.prefix.vision_tower.set_attn_implementation("eager")
         self._forward = _compiled(self._parallel, self.device) if config.compile else self._parallel
         self._optimizer = torch.optim.AdamW(_groups(objective, config), lr=config.learning_rate, betas=config.betas)
-        self.average = {n: p.detach().clone() for n, p in objective.model.named_parameters()} if config.ema else {}
+        trained = {n: p for n, p in objective.model.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in trained.items()} if config.ema else {}
         self.step = 0
 
     def resume(self) -> bool:
@@ -60,7 +62,8 @@ class Trainer:
             return False
         self.step, state = found
         try:
-            self.objective.load_state_dict(state["objective"])
+            for name, parameter in self._trained(state["objective"]):
+                parameter.data.copy_(state["objective"][name])
             self._optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise TrainingError(
@@ -70,12 +73,20 @@ class Trainer:
             self.average[name].copy_(tensor)
         return True
 
+    def _trained(self, kept: Mapping[str, Tensor]) -> list[tuple[str, nn.Parameter]]:
+        """What is trained, which must be what was kept."""
+        trained = [(n, p) for n, p in self.objective.named_parameters() if p.requires_grad]
+        unlike = sorted({n for n, _ in trained} ^ set(kept))
+        if unlike:
+            raise KeyError(f"{unlike[:3]} stand in one of both only")
+        return trained
+
     def save(self) -> None:
         """Write a checkpoint, by the first process; see `save_checkpoint`."""
         if self._processes.rank:
             return
         state: dict[str, Any] = {
-            "objective": self.objective.state_dict(),
+            "objective": {n: p.detach() for n, p in self.objective.named_parameters() if p.requires_grad},
             "optimizer": self._optimizer.state_dict(),
             "average": self.average,
         }
@@ -131,8 +142,28 @@ class Trainer:
     def losses(self, batch: Batch, noise: Tensor, t: Tensor) -> dict[str, Tensor]:
         """Of one batch, in the run's precision."""
         batch, noise, t = moved(batch, self.device), noise.to(self.device), t.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.precision == "bfloat16"):
+        with self.autocast():
             return self._forward(batch, noise, t)
+
+    def autocast(self) -> torch.autocast:
+        """Inside, products have the run's precision."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.precision == "bfloat16")
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the model has its averaged weights, and is in evaluation mode."""
+        self._swap()
+        self.objective.eval()
+        try:
+            yield
+        finally:
+            self._swap()
+            self.objective.train()
+
+    def _swap(self) -> None:
+        for name, kept in self.average.items():
+            parameter = self.objective.model.get_parameter(name)
+            parameter.data, self.average[name] = kept, parameter.data
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -140,8 +171,8 @@ class Trainer:
         if not self.average:
             return
         keep = min(self._config.ema, (1 + self.step) / (10 + self.step))
-        for name, parameter in self.objective.model.named_parameters():
-            self.average[name].lerp_(parameter.detach(), 1.0 - keep)
+        for name, kept in self.average.items():
+            kept.lerp_(self.objective.model.get_parameter(name).detach(), 1.0 - keep)
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:

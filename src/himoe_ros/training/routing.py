@@ -1,0 +1,97 @@
+"""Which experts act on which data: the heat maps of the paper's Figures 4 and 5, for any policy and mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..model.config import LayerKind
+from ..model.flow import interpolate
+from ..model.folder import TOKENIZER, find_folder, load_model
+from ..page import escaped, page
+from ..policy.tokenizer import InstructionTokenizer
+from .config import Augmentation, TrainingConfig
+from .examples import Examples, collate, open_sources, statistics
+from .objective import sample_times
+from .places import Places
+
+AT_ONCE = 32  # samples
+TITLES = {LayerKind.AS: "AS-MoE", LayerKind.HB: "HB-MoE", LayerKind.ADA: "AdaMoE"}
+
+
+@dataclass(frozen=True)
+class Activation:
+    """How experts are used.
+
+    Attributes:
+        names: of the datasets, D of them.
+        kinds: layer -> kind.
+        share: layer -> (D, E), share of a dataset's tokens on which an expert acts.
+    """
+
+    names: tuple[str, ...]
+    kinds: Mapping[int, LayerKind]
+    share: Mapping[int, np.ndarray]
+
+
+@torch.no_grad()
+def activation(policy: str | Path, config: TrainingConfig, places: Places, samples: int, seed: int = 0) -> Activation:
+    """Run a policy on samples of every member of a mixture, at times drawn as in training.
+
+    Args:
+        policy: folder.
+        config: names the datasets.
+        samples: of each dataset, at most.
+    """
+    folder = find_folder(policy)
+    model = load_model(folder, torch.float32)
+    config = replace(config, augmentation=Augmentation(), grounding=None, cache=False)
+    sources = open_sources(config, model.config, places.embodiments, places.datasets)
+    told = statistics(sources, model.config, config.std_floor)
+    tokenizer = InstructionTokenizer.load(folder / TOKENIZER, model.config.max_text_tokens)
+    examples = Examples(config, model.config, sources, told, tokenizer, {})
+    kinds = {i: model.config.layer_kind(i) for i in range(model.config.language.layers)}
+    kinds = {i: kind for i, kind in kinds.items() if kind in TITLES}
+    counts = {i: np.zeros((len(sources), model.config.expert.moe(kind).experts)) for i, kind in kinds.items()}
+    generator = torch.Generator().manual_seed(seed)
+    for member, source in enumerate(sources):
+        every = np.random.default_rng(seed).permutation(len(source.data))[:samples]
+        for part in np.array_split(every, -(-len(every) // AT_ONCE)):
+            batch = collate([examples[member, int(index), seed] for index in part])
+            noise = torch.randn(batch.actions.shape, generator=generator)
+            t = sample_times(len(noise), generator)
+            _, routing = model(batch.inputs, interpolate(noise, batch.actions, t)[0], t)
+            for layer, probability in routing.items():
+                chosen = probability.topk(model.config.expert.moe(kinds[layer]).top_k, -1).indices.flatten()
+                counts[layer][member] += chosen.bincount(minlength=probability.shape[-1]).numpy()
+    names = tuple(s.member.dataset.name for s in sources)
+    top = {i: model.config.expert.moe(kind).top_k for i, kind in kinds.items()}
+    return Activation(names, kinds, {i: top[i] * c / c.sum(1, keepdims=True) for i, c in counts.items()})
+
+
+def routing_page(told: Activation, title: str) -> str:
+    """Heat maps as an HTML document: datasets in rows, experts in columns, a table for each layer."""
+    parts = []
+    for kind, name in TITLES.items():
+        layers = [i for i, k in told.kinds.items() if k is kind]
+        if layers:
+            parts.append(f"<h2>{name}</h2>")
+        parts += [f"<h3>layer {i + 1}</h3>{_table(told.names, told.share[i])}" for i in layers]
+    note = "<p class=quiet>Share of a dataset's tokens (state and noisy actions) on which an expert acts.</p>"
+    return page(title, note + "".join(parts))
+
+
+def _table(names: tuple[str, ...], share: np.ndarray) -> str:
+    head = "".join(f"<th class=n>{expert + 1}</th>" for expert in range(share.shape[1]))
+    rows = [f"<tr><th>{escaped(n)}</th>{''.join(map(_cell, row))}</tr>" for n, row in zip(names, share, strict=True)]
+    return f"<table><tr><th>expert</th>{head}</tr>{''.join(rows)}</table>"
+
+
+def _cell(share: float) -> str:
+    """The more it is used the darker."""
+    ink = "#fff" if share > 0.55 else "inherit"
+    return f'<td class=n style="background: rgb(33 90 160 / {share:.2f}); color: {ink}">{share:.2f}</td>'
