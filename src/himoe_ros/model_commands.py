@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
-from .resources import config, policy_place, training_file
+from .resources import config, policy_place, share, training_file
 
 
 def add_model_commands(commands) -> None:
@@ -79,7 +79,7 @@ def _routing(options: argparse.Namespace) -> int:
     from .training.routing import activation, routing_page  # noqa: PLC0415
 
     told = load_training(training_file(options.config))
-    places = Places(*(config(kind) for kind in ("embodiments", "models", "datasets", "trials")))
+    places = Places.under(share() / "config")
     used = activation(policy_place(options.policy), told, places, options.samples)
     if not used.share:
         raise ConfigError(f"'{options.policy}' has no experts, there is nothing to draw")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .core.errors import ConfigError
-from .resources import config, training_file
+from .resources import share, training_file
 
 
 def add_train_command(commands) -> None:
@@ -31,7 +31,7 @@ def _train(options: argparse.Namespace) -> int:
 
     file = training_file(options.config)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    places = Places(*(config(kind) for kind in ("embodiments", "models", "datasets", "trials")))
+    places = Places.under(share() / "config")
     out = options.out or Path("runs") / file.stem
     with joined(device) as processes:
         run = Run(file, out, places, device, processes)

@@ -14,3 +14,8 @@ class Places:
     models: Path
     datasets: Path
     trials: Path
+
+    @classmethod
+    def under(cls, folder: Path) -> Places:
+        """Those of a config/ folder."""
+        return cls(*(folder / name for name in ("embodiments", "models", "datasets", "trials")))

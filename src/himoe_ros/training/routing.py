@@ -55,8 +55,8 @@ def activation(policy: str | Path, config: TrainingConfig, places: Places, sampl
     tokenizer = InstructionTokenizer.load(folder / TOKENIZER, model.config.max_text_tokens)
     examples = Examples(config, model.config, sources, told, tokenizer, {})
     kinds = {i: model.config.layer_kind(i) for i in range(model.config.language.layers)}
-    kinds = {i: kind for i, kind in kinds.items() if kind in TITLES}
-    counts = {i: np.zeros((len(sources), model.config.expert.moe(kind).experts)) for i, kind in kinds.items()}
+    mixtures = {i: moe for i, kind in kinds.items() if (moe := model.config.expert.moe(kind))}
+    counts = {i: np.zeros((len(sources), moe.experts)) for i, moe in mixtures.items()}
     generator = torch.Generator().manual_seed(seed)
     for member, source in enumerate(sources):
         every = np.random.default_rng(seed).permutation(len(source.data))[:samples]
@@ -66,11 +66,11 @@ def activation(policy: str | Path, config: TrainingConfig, places: Places, sampl
             t = sample_times(len(noise), generator)
             _, routing = model(batch.inputs, interpolate(noise, batch.actions, t)[0], t)
             for layer, probability in routing.items():
-                chosen = probability.topk(model.config.expert.moe(kinds[layer]).top_k, -1).indices.flatten()
+                chosen = probability.topk(mixtures[layer].top_k, -1).indices.flatten()
                 counts[layer][member] += chosen.bincount(minlength=probability.shape[-1]).numpy()
     names = tuple(s.member.dataset.name for s in sources)
-    top = {i: model.config.expert.moe(kind).top_k for i, kind in kinds.items()}
-    return Activation(names, kinds, {i: top[i] * c / c.sum(1, keepdims=True) for i, c in counts.items()})
+    share = {i: mixtures[i].top_k * c / c.sum(1, keepdims=True) for i, c in counts.items()}
+    return Activation(names, {i: kinds[i] for i in mixtures}, share)
 
 
 def routing_page(told: Activation, title: str) -> str:

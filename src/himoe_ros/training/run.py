@@ -86,15 +86,18 @@ class Run:
             persistent_workers=config.workers > 0,
         )
         told = Told(self.folder, trainer.step, config.steps, config.batch) if self.processes.rank == 0 else None
-        for values in trainer.train(iter(loader)):
-            if told is None:
-                continue
-            done, last = trainer.step, trainer.step == config.steps
-            told(done, values | (self.check() if last or done % config.check_every == 0 else {}))
-            if last or done % config.save_every == 0:
-                trainer.save()
-        if told is not None:
-            told.close()
+        try:
+            for values in trainer.train(iter(loader)):
+                if told is None:
+                    continue
+                done, last = trainer.step, trainer.step == config.steps
+                told(done, values | (self.check() if last or done % config.check_every == 0 else {}))
+                if last or done % config.save_every == 0:
+                    trainer.save()
+        finally:
+            if told is not None:
+                told.close()
+        if self.processes.rank == 0:
             self.write_policy(self.folder / POLICY)
 
     def check(self) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -46,9 +46,11 @@ class Trainer:
         if self.device.type == "cpu":  # its fused attention is slow to differentiate in bfloat16; see layers.attend
             objective.model.prefix.vision_tower.set_attn_implementation("eager")
         self._forward = _compiled(self._parallel, self.device) if config.compile else self._parallel
-        self._optimizer = torch.optim.AdamW(_groups(objective, config), lr=config.learning_rate, betas=config.betas)
-        trained = {n: p for n, p in objective.model.named_parameters() if p.requires_grad}
-        self.average = {n: p.detach().clone() for n, p in trained.items()} if config.ema else {}
+        self._trained = {n: p for n, p in objective.named_parameters() if p.requires_grad}
+        groups = _groups(self._trained.values(), config.weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
+        kept = {n: p for n, p in objective.model.named_parameters() if p.requires_grad} if config.ema else {}
+        self.average = {n: p.detach().clone() for n, p in kept.items()}
         self.step = 0
 
     def resume(self) -> bool:
@@ -62,8 +64,7 @@ class Trainer:
             return False
         self.step, state = found
         try:
-            for name, parameter in self._trained(state["objective"]):
-                parameter.data.copy_(state["objective"][name])
+            self._load(state["objective"])
             self._optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise TrainingError(
@@ -73,20 +74,21 @@ class Trainer:
             self.average[name].copy_(tensor)
         return True
 
-    def _trained(self, kept: Mapping[str, Tensor]) -> list[tuple[str, nn.Parameter]]:
-        """What is trained, which must be what was kept."""
-        trained = [(n, p) for n, p in self.objective.named_parameters() if p.requires_grad]
-        unlike = sorted({n for n, _ in trained} ^ set(kept))
-        if unlike:
-            raise KeyError(f"{unlike[:3]} stand in one of both only")
-        return trained
+    def _load(self, kept: Mapping[str, Tensor]) -> None:
+        """Take what was kept, which must be what is trained."""
+        mine, theirs = ({n: t.shape for n, t in both.items()} for both in (self._trained, kept))
+        if mine != theirs:
+            unlike = sorted(n for n in mine | theirs if mine.get(n) != theirs.get(n))
+            raise KeyError(f"{unlike[:3]} are missing or of another shape in one of both")
+        for name, parameter in self._trained.items():
+            parameter.data.copy_(kept[name])
 
     def save(self) -> None:
         """Write a checkpoint, by the first process; see `save_checkpoint`."""
         if self._processes.rank:
             return
         state: dict[str, Any] = {
-            "objective": {n: p.detach() for n, p in self.objective.named_parameters() if p.requires_grad},
+            "objective": {n: p.detach() for n, p in self._trained.items()},
             "optimizer": self._optimizer.state_dict(),
             "average": self.average,
         }
@@ -203,11 +205,11 @@ def _compiled(module: nn.Module, device: torch.device) -> nn.Module:
     return torch.compile(module, dynamic=False)
 
 
-def _groups(objective: Objective, config: TrainingConfig) -> list[Mapping[str, Any]]:
+def _groups(trained: Iterable[nn.Parameter], decay: float) -> list[Mapping[str, Any]]:
     """Weights decay; norms, biases and embeddings of single vectors do not."""
-    matrices = [p for p in objective.parameters() if p.requires_grad and p.dim() > 1]
-    vectors = [p for p in objective.parameters() if p.requires_grad and p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    some = list(trained)
+    matrices, vectors = [p for p in some if p.dim() > 1], [p for p in some if p.dim() <= 1]
+    return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
 def _parts(batch: Batch, noise: Tensor, times: Tensor, count: int) -> Iterator[tuple[Batch, Tensor, Tensor]]:
