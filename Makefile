@@ -35,14 +35,14 @@ train-demo: venv
 	$(MAKE) trials POLICY=runs/xarm7_small/policy
 
 faults: venv
-	HIMOE_CYCLES=1000 $(BIN)/pytest -m '' test/faults
-	$(BIN)/pytest -m slow --ignore=test/faults
+	HIMOE_CYCLES=1000 $(BIN)/pytest --timeout 0 -m '' test/faults
+	$(BIN)/pytest --timeout 0 -m slow --ignore=test/faults
 
 mutants: venv
 	$(BIN)/python test/mutants.py
 
 soak: venv
-	$(BIN)/pytest -s test/soak/random_faults.py test/soak/recording.py
+	$(BIN)/pytest --timeout 0 -s test/soak/random_faults.py test/soak/recording.py
 
 interop: venv .interop/.ready
 	rm -rf .interop/check && mkdir .interop/check

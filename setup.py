@@ -43,6 +43,7 @@ EXTRAS = {
     "train": ["av>=14", "pyarrow>=17", "tensorboard"],
     "test": [
         "pytest>=8",
+        "pytest-timeout",
         "rosbags==0.11.9",
         "scipy",
         "xacro==2.1.1",

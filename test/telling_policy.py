@@ -28,7 +28,10 @@ class TellingPolicyNode(PolicyNode):
             if observation.instruction != "warm up":
                 values = encode_state(self._embodiment, space, observation.state)
                 told = {"stamp": observation.stamp, "values": values, "mask": space.mask, **observation.images}
-                np.savez(self._observations / f"{next(numbers):06d}.npz", **told)
+                name = f"{round(observation.stamp * 1e6)}_{next(numbers):06d}"
+                with (self._observations / name).open("wb") as file:
+                    np.savez(file, **told)
+                (self._observations / name).rename(self._observations / f"{name}.npz")  # nobody reads half a file
             return answer(observation)
 
         policy.act = act
