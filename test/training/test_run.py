@@ -28,7 +28,7 @@ from himoe_ros.recording.export import Terms, export
 from himoe_ros.recording.frames import read_frames
 from himoe_ros.recording.reader import read_info
 from himoe_ros.resources import config
-from himoe_ros.training.checkpoint import load_checkpoint, save_checkpoint
+from himoe_ros.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from himoe_ros.training.config import load_training
 from himoe_ros.training.examples import collate, drawn
 from himoe_ros.training.places import Places
@@ -189,7 +189,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_checkpoint_good(be
         run.trainer.objective.model.action_out_proj.bias.fill_(float("nan"))
     with pytest.raises(TrainingError, match="step 0: .* is not finite; the last checkpoint is good"):
         next(run.trainer.train(_batches(run)))
-    assert all(torch.isfinite(t).all() for t in load_checkpoint(run.folder / "checkpoints")[1]["objective"].values())
+    again = begin()
+    assert again.resumed and all(torch.isfinite(p).all() for p in again.trainer.objective.parameters())
 
 
 def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(tmp_path, monkeypatch):
@@ -198,11 +199,28 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(tmp_path, monkeyp
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TrainingError, match="cannot be written, the one before stays: .*No space left on device"):
         save_checkpoint(tmp_path, 2, {"x": torch.ones(3)})
-    step, state = load_checkpoint(tmp_path)
-    assert step == 1 and state["x"].sum() == 0 and [p.name for p in tmp_path.iterdir()] == ["step_00000001.pt"]
+    step, path, shapes = newest_checkpoint(tmp_path)
+    assert step == 1 and shapes == {"x": (3,)} and list(tmp_path.iterdir()) == [path]
+    state = {"x": torch.ones(3)}
+    load_checkpoint(path, state)
+    assert state["x"].sum() == 0
+
+
+def test_a_checkpoint_of_another_model_or_without_its_end_is_refused(begin):
+    run = begin()
+    run.trainer.save()
+    shapes = dict(run.trainer._trained)
+    run.trainer._trained["model.action_out_proj.bias"] = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(TrainingError, match=r"is of another model: \['objective.model.action_out_proj.bias'\]"):
+        run.trainer.resume()
+    run.trainer._trained = shapes
+    for part in (run.folder / "checkpoints").glob("*/*.distcp"):
+        part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(TrainingError, match="cannot be read: .*delete it to go on from the one before"):
+        begin()
 
 
 def test_values_that_are_not_finite_are_named(begin):
@@ -248,9 +266,19 @@ def test_the_learning_rate_warms_up_and_comes_down_to_its_floor():
     assert all(a >= b for a, b in pairwise(rates[10:]))
 
 
+def test_recomputed_layers_give_the_same_steps(begin, tmp_path):
+    plain = flows(begin())
+    shutil.rmtree(tmp_path / "run")
+    assert flows(begin(checkpointing=True)) == pytest.approx(plain, rel=1e-6)
+
+
 @pytest.mark.slow
-def test_two_processes_train_as_one(shared, tmp_path):
-    """torchrun over the command, the same batches cut in two: the same losses, the regularisation's too."""
+@pytest.mark.parametrize("sharded", [False, True], ids=["DDP", "FSDP2"])
+def test_two_processes_train_as_one(shared, tmp_path, sharded):
+    """torchrun over the command, the same batches cut in two: the same losses, the regularisation's too.
+
+    A run that was stopped goes on as if it had not been, by two processes or by one.
+    """
     model = tmp_path / "model"
     save_model(HiMoEVLA(load_model_config("tiny", shared / "models")).initialise(0), model)
     shutil.copy(shared / "models/tiny.tokenizer.json", model / "tokenizer.json")
@@ -262,24 +290,35 @@ def test_two_processes_train_as_one(shared, tmp_path):
         "batch": 8,
         "flow_samples": 2,
         "precision": "float32",
+        "learning_rate": 1e-3,
+        "augmentation": {"colour": 0.2},
+        "ema": 0.9,
+        "save_every": 10,
+        "sharded": sharded,
     }
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(told | {"learning_rate": 1e-3, "augmentation": {"colour": 0.2}}))
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(told))
     train = ["-m", "himoe_ros.cli", "train", str(tmp_path / "run.yaml"), "--device", "cpu", "--out"]
     two = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    for name, before in (("one", []), ("two", two)):
+    for name, before in (("one", []), ("two", two), ("two_again", two), ("one_again", [])):
+        if name.endswith("again"):
+            shutil.copytree(tmp_path / "two", tmp_path / name)
+            shutil.rmtree(tmp_path / name / "checkpoints/step_00000020")
         command = [sys.executable, *before, *train, str(tmp_path / name)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
-    logs = [
-        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
-        for name in ("one", "two")
-    ]
-    assert len(logs[0]) == len(logs[1]) == 20
-    for one, both in zip(*logs, strict=True):
-        for loss in ("flow", "as", "hb"):
-            assert both[loss] == pytest.approx(one[loss], abs=1e-5), (one["step"], loss)
-    assert load_policy(tmp_path / "two/policy", XARM7, SPACE).space.name == "end_effector"
+        assert ("resumed at step 10" in done.stdout) == name.endswith("again")
+        assert load_policy(tmp_path / name / "policy", XARM7, SPACE).space.name == "end_effector"
+    whole, *others = (
+        [json.loads(line) for line in path.read_text().splitlines()] for path in sorted(tmp_path.glob("*/log.jsonl"))
+    )
+    assert len(whole) == 20
+    for other in others:
+        assert len(other) == 20
+        for mine, theirs in zip(whole, other, strict=True):
+            for loss in ("flow", "as", "hb"):
+                assert theirs[loss] == pytest.approx(mine[loss], abs=1e-5), (mine["step"], loss)
+        assert other[-1]["held_out_flow"] == pytest.approx(whole[-1]["held_out_flow"], abs=1e-4)
 
 
 def free_port() -> int:

@@ -60,12 +60,13 @@ class Suffix:
         self.mask = ((column < length - actions) | (row > 0))[None, None]
         if self._valid is not None:
             self.mask = self.mask & self._valid[:, None, None]
+        self._context = context
         self._keys, self._values = list(context.keys), list(context.values)
 
     def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """The layer's keys and values with the new tokens' at the end."""
-        self._keys[layer] = torch.cat([self._keys[layer], k], dim=2)
-        self._values[layer] = torch.cat([self._values[layer], v], dim=2)
+        """The layer's keys and values with the new tokens' at the end; the same, however often it is called."""
+        self._keys[layer] = torch.cat([self._context.keys[layer], k], dim=2)
+        self._values[layer] = torch.cat([self._context.values[layer], v], dim=2)
         return self._keys[layer], self._values[layer]
 
     def actions(self) -> Actions:

@@ -6,15 +6,18 @@ Shapes: B batch, V views, S image size, W words, T chunk steps, A = 24 slots, D 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
-from .action_expert import ActionExpert, Actions, Context, Suffix
+from .action_expert import ActionExpert, Actions, Context, ExpertLayer, Suffix
 from .config import HiMoEConfig
 from .flow import flow_times, integrate, time_embedding
 from .inputs import ModelInputs, check_inputs
+from .layers import recomputed
 from .moe import Experts, HeterogeneityBalancingMoE
 from .packed import pack
 from .prefix import Prefix
@@ -154,6 +157,13 @@ class HiMoEVLA(nn.Module):
         suffix = Suffix(context.repeated(times), x_BTA.shape[1])
         hidden, routing = self.expert(torch.cat([state, actions], dim=1), self.expert.route(mask), suffix)
         return self.velocity(hidden[:, 1:], space), routing
+
+    def recompute(self) -> None:
+        """From now on layers keep only what goes in, and compute the rest again for gradients."""
+        self.prefix.recompute = True
+        for layer in self.modules():
+            if isinstance(layer, (SiglipEncoderLayer, ExpertLayer)):
+                layer.forward = partial(recomputed, True, layer.forward)
 
     def arrange(self) -> HiMoEVLA:
         """Lay the weights out as the CPU multiplies them fastest; on a GPU they stay.

@@ -5,9 +5,13 @@ Shapes: B batch, T tokens, I inputs, O outputs, H heads, C head size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 EPSILON = 1e-6  # of every RMS norm
 
@@ -68,6 +72,13 @@ def attend(q_BTHC: Tensor, k_BKLC: Tensor, v_BKLC: Tensor, mask: Tensor | None) 
     attention = _attention if learning else F.scaled_dot_product_attention
     out = attention(q, k_BKLC, v_BKLC, attn_mask=mask)
     return out.view(b, kv, t, -1, c).transpose(1, 2).reshape(b, t, -1)
+
+
+def recomputed(wanted: bool, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's value; where wanted, what it computes on the way is not kept but computed again for gradients."""
+    if wanted and torch.is_grad_enabled():
+        return checkpoint(function, *arguments, use_reentrant=False)
+    return function(*arguments)
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None) -> Tensor:

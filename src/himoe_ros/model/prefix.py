@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import GemmaConfig, GemmaModel, SiglipVisionConfig, SiglipVisionModel
-from transformers.models.gemma.modeling_gemma import GemmaAttention, GemmaMLP
+from transformers.models.gemma.modeling_gemma import GemmaAttention, GemmaDecoderLayer, GemmaMLP
 from transformers.models.siglip.modeling_siglip import SiglipMLP
 
 from .action_expert import Context
 from .config import HiMoEConfig
-from .layers import attend, rms_norm, rope, rotate
+from .layers import attend, recomputed, rms_norm, rope, rotate
 from .packed import PackedLinear, pack, packs, replace
 
 
@@ -49,6 +49,8 @@ class Prefix(nn.Module):
             )
         )
 
+        self.recompute = False  # see HiMoEVLA.recompute
+
     def arrange(self) -> None:
         """Pack the weights for a CPU: one product for queries, keys and values, and GELUs within the one before."""
         if packs(self.projector.weight):
@@ -80,19 +82,25 @@ class Prefix(nn.Module):
         gemma = self.language_model.config
         heads, kv_heads = gemma.num_attention_heads, gemma.num_key_value_heads
         angles = rope(position, gemma.head_dim)
-        keys: list[Tensor] = []
-        values: list[Tensor] = []
-        for layer in self.language_model.layers:
+
+        def run(layer: GemmaDecoderLayer, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             part = layer.self_attn
             normed = rms_norm(x_BLD, layer.input_layernorm.weight)
             qkv = _queries_keys_values(part, normed).view(b, length, -1, part.head_dim)
             qk, v = qkv.split_with_sizes((heads + kv_heads, kv_heads), dim=2)
             q, k = rotate(qk, *angles).split_with_sizes((heads, kv_heads), dim=2)
-            keys.append(k.transpose(1, 2))
-            values.append(v.transpose(1, 2))
-            if len(keys) < len(self.language_model.layers):  # the rest of the last layer reaches no action
-                x_BLD = x_BLD + part.o_proj(attend(q, keys[-1], values[-1], mask))
+            k, v = k.transpose(1, 2), v.transpose(1, 2)
+            if layer is not self.language_model.layers[-1]:  # the rest of the last layer reaches no action
+                x_BLD = x_BLD + part.o_proj(attend(q, k, v, mask))
                 x_BLD = x_BLD + layer.mlp(rms_norm(x_BLD, layer.post_attention_layernorm.weight))
+            return x_BLD, k, v
+
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for layer in self.language_model.layers:
+            x_BLD, k, v = recomputed(self.recompute, run, layer, x_BLD)
+            keys.append(k)
+            values.append(v)
         return Context(tuple(keys), tuple(values), valid, position[:, -1:] + 1)
 
     def embed(

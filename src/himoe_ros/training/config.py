@@ -109,6 +109,8 @@ class TrainingConfig:
     ema: float
     precision: str
     compile: bool
+    checkpointing: bool
+    sharded: bool
     std_floor: tuple[float, float]
     augmentation: Augmentation
     grounding: GroundingTerms | None
@@ -129,8 +131,8 @@ def load_training(path: Path) -> TrainingConfig:
     required = ("model", "mixture", "steps", "batch", "learning_rate")
     optional = (
         *("accumulate", "flow_samples", "time_sampler", "floor", "warm_up", "weight_decay", "betas", "clip", "ema"),
-        *("tuning", "precision", "compile", "std_floor", "augmentation", "grounding", "seed"),
-        *("save_every", "check_every", "workers", "cache"),
+        *("tuning", "precision", "compile", "checkpointing", "sharded", "std_floor", "augmentation", "grounding"),
+        *("seed", "save_every", "check_every", "workers", "cache"),
     )
     d = mapping(load_yaml(path), where, required, optional)
     if not isinstance(d["mixture"], list) or not d["mixture"]:
@@ -153,6 +155,8 @@ def load_training(path: Path) -> TrainingConfig:
         ema=_share(d.get("ema", 0.0), f"{where}: ema"),
         precision=_choice(d.get("precision", "bfloat16"), PRECISIONS, f"{where}: precision"),
         compile=_flag(d.get("compile", False), f"{where}: compile"),
+        checkpointing=_flag(d.get("checkpointing", False), f"{where}: checkpointing"),
+        sharded=_flag(d.get("sharded", False), f"{where}: sharded"),
         std_floor=tuple(numbers(d.get("std_floor", [0.0, 0.0]), (2,), f"{where}: std_floor").tolist()),
         augmentation=_augmentation(d.get("augmentation"), f"{where}: augmentation"),
         grounding=_grounding(d.get("grounding"), f"{where}: grounding"),

@@ -9,8 +9,17 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.nn.functional import all_gather
+from torch.nn.parallel import DistributedDataParallel
+from transformers.models.gemma.modeling_gemma import GemmaMLP
+from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
+
+from ..model.action_expert import Attention
+from ..model.moe import DenseMLP, Experts
+
+SHARDED = (SiglipEncoderLayer, GemmaMLP, Attention, DenseMLP, Experts)  # gathered and let go one after another
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,39 @@ class Processes:
         dist.all_reduce(told)
         return float(told)
 
+    def parallel(self, module: nn.Module, sharded: bool) -> nn.Module:
+        """The module, whose gradients are those of all processes together.
+
+        Args:
+            sharded: whether each keeps only its part of the weights and of what belongs to them (FSDP2); else each
+                keeps a whole copy (DDP).
+        """
+        if self.count == 1:
+            return module
+        if not sharded:  # the prefix's last layer, and experts that nobody chose, have no part in a step
+            return DistributedDataParallel(module, find_unused_parameters=True)
+        for inner in [m for m in module.modules() if isinstance(m, SHARDED)]:
+            fully_shard(inner)
+        return fully_shard(module, reshard_after_forward=True)
+
     def gathered(self, x: Tensor) -> Tensor:
         """The parts of all processes along the first axis; gradients go back to each."""
         return x if self.count == 1 else torch.cat(all_gather(x.contiguous()))
+
+
+@contextmanager
+def whole(module: nn.Module) -> Iterator[None]:
+    """Inside, every process has all weights of a sharded module; they are for reading."""
+    parts = [m for m in module.modules() if isinstance(m, FSDPModule)]
+    for part in parts:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.reshard()
+            part.set_reshard_after_forward(True, recurse=False)
 
 
 @contextmanager

@@ -88,20 +88,19 @@ class Run:
         told = Told(self.folder, trainer.step, config.steps, config.batch) if self.processes.rank == 0 else None
         try:
             for values in trainer.train(iter(loader)):
-                if told is None:
-                    continue
                 done, last = trainer.step, trainer.step == config.steps
-                told(done, values | (self.check() if last or done % config.check_every == 0 else {}))
+                checked = self.check() if last or done % config.check_every == 0 else {}
+                if told is not None:
+                    told(done, values | checked)
                 if last or done % config.save_every == 0:
                     trainer.save()
         finally:
             if told is not None:
                 told.close()
-        if self.processes.rank == 0:
-            self.write_policy(self.folder / POLICY)
+        self.write_policy(self.folder / POLICY)
 
     def check(self) -> dict[str, float]:
-        """Figures of held-out samples, with the averaged weights; see `checks.held_out`."""
+        """Figures of held-out samples, with the averaged weights; see `checks.held_out`. By the first process."""
         keys = [(m, int(i), CHECK_SEED + int(i)) for m, s in enumerate(self.sources) for i in s.held_out]
         if not keys:
             return {}
@@ -110,7 +109,7 @@ class Run:
         batch = moved(collate([self._examples[key] for key in chosen]), trainer.device)
         std = torch.stack([self._std(member) for member, _, _ in chosen]).float().to(trainer.device)
         with trainer.averaged(), trainer.autocast():
-            return held_out(trainer.objective, batch, std, CHECK_SEED)
+            return held_out(trainer.objective, batch, std, CHECK_SEED) if self.processes.rank == 0 else {}
 
     def _std(self, member: int) -> torch.Tensor:
         """(T, 24) of a member's actions."""
@@ -120,9 +119,13 @@ class Run:
     def write_policy(self, out: Path) -> None:
         """The averaged weights with all that a policy needs; for the first member's robot and action space."""
         key = self.sources[0].key
+        with self.trainer.averaged():
+            model = merged(self.trainer.objective.model, torch.bfloat16)
+        if self.processes.rank:
+            return
         shutil.rmtree(out, ignore_errors=True)
-        with self.trainer.averaged(), new_folder(out) as folder:
-            save_model(merged(self.trainer.objective.model, torch.bfloat16), folder)
+        with new_folder(out) as folder:
+            save_model(model, folder)
             self.statistics[key].save(folder / STATISTICS)
             shutil.copy(self._tokenizer_file, folder / TOKENIZER)
             (folder / CARD).write_text(_card(self.config, self.sources, key, self.statistics))

@@ -24,7 +24,10 @@ class Told:
             batch: samples of a step.
         """
         self._first, self._steps, self._batch, self._begin = first, steps, batch, time.monotonic()
-        self._log = (folder / LOG).open("a")
+        path = folder / LOG
+        before = path.read_text().splitlines(keepends=True) if path.exists() else []
+        path.write_text("".join(before[:first]))  # what came after the checkpoint is done again
+        self._log = path.open("a")
         self._board = SummaryWriter(str(folder / BOARD), purge_step=first)
 
     def __call__(self, step: int, values: dict[str, float]) -> None:

@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.distributed.tensor import DTensor
 
 from ..core.errors import TrainingError
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .objective import Batch, Objective, sample_times
-from .processes import Processes
+from .processes import Processes, whole
 
 CHECKPOINTS = "checkpoints"
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
 
 
 class Trainer:
@@ -38,10 +39,9 @@ class Trainer:
         """
         self.objective, self._config, self._folder = objective, config, folder
         self._processes = processes or Processes()
-        # The prefix's last layer, and experts that nobody chose, have no part in a step.
-        self._parallel = (
-            DistributedDataParallel(objective, find_unused_parameters=True) if self._processes.count > 1 else objective
-        )
+        if config.checkpointing:
+            objective.model.recompute()
+        self._parallel = self._processes.parallel(objective, config.sharded)
         self.device = next(objective.parameters()).device
         if self.device.type == "cpu":  # its fused attention is slow to differentiate in bfloat16; see layers.attend
             objective.model.prefix.vision_tower.set_attn_implementation("eager")
@@ -59,40 +59,37 @@ class Trainer:
         Raises:
             TrainingError: it is of another model.
         """
-        found = load_checkpoint(self._folder / CHECKPOINTS)
+        found = newest_checkpoint(self._folder / CHECKPOINTS)
         if found is None:
             return False
-        self.step, state = found
-        try:
-            self._load(state["objective"])
-            self._optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
+        self.step, path, theirs = found
+        for name, parameter in self._trained.items():  # the optimizer knows those that have had a gradient
+            if f"optimizer.{name}.step" in theirs:
+                moments = {m: torch.zeros_like(parameter) for m in MOMENTS}
+                self._optimizer.state[parameter] = {"step": torch.zeros(()), **moments}
+        state = self._state()
+        mine = {f"{part}.{name}": t.shape for part in ("objective", "average") for name, t in state[part].items()}
+        unlike = sorted(n for n in {*mine, *theirs} if not n.startswith("optimizer.") and mine.get(n) != theirs.get(n))
+        if unlike:
             raise TrainingError(
-                f"the checkpoint in {self._folder} is of another model or optimizer: {error}"
-            ) from error
-        for name, tensor in state["average"].items():
-            self.average[name].copy_(tensor)
+                f"the checkpoint {path} is of another model: {unlike[:3]} are missing or of another shape in one of "
+                "both; choose another --out"
+            )
+        load_checkpoint(path, state)
         return True
 
-    def _load(self, kept: Mapping[str, Tensor]) -> None:
-        """Take what was kept, which must be what is trained."""
-        mine, theirs = ({n: t.shape for n, t in both.items()} for both in (self._trained, kept))
-        if mine != theirs:
-            unlike = sorted(n for n in mine | theirs if mine.get(n) != theirs.get(n))
-            raise KeyError(f"{unlike[:3]} are missing or of another shape in one of both")
-        for name, parameter in self._trained.items():
-            parameter.data.copy_(kept[name])
-
-    def save(self) -> None:
-        """Write a checkpoint, by the first process; see `save_checkpoint`."""
-        if self._processes.rank:
-            return
-        state: dict[str, Any] = {
+    def _state(self) -> dict[str, Any]:
+        """What a checkpoint holds; tensors, not copies of them."""
+        known = self._optimizer.state
+        return {
             "objective": {n: p.detach() for n, p in self._trained.items()},
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": {n: known[p] for n, p in self._trained.items() if p in known},
             "average": self.average,
         }
-        save_checkpoint(self._folder / CHECKPOINTS, self.step, state)
+
+    def save(self) -> None:
+        """Write a checkpoint; see `save_checkpoint`."""
+        save_checkpoint(self._folder / CHECKPOINTS, self.step, self._state())
 
     def train(self, batches: Iterator[Batch]) -> Iterator[dict[str, float]]:
         """Step by step; tells the losses, the norm of the gradient and the learning rate of each.
@@ -137,6 +134,7 @@ class Trainer:
                 "step, lower learning_rate, or train in float32"
             )
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         self._optimizer.step()
         self._follow()
         return {**told, "gradient": float(norm), "learning_rate": rate}
@@ -153,19 +151,24 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Inside, the model has its averaged weights, and is in evaluation mode."""
-        self._swap()
+        """Inside, the model has its averaged weights, whole in every process, and is in evaluation mode."""
+        kept = {n: p.detach().clone() for n, p in self._followed()}
+        self._put(self.average)
         self.objective.eval()
         try:
-            yield
+            with whole(self.objective):
+                yield
         finally:
-            self._swap()
+            self._put(kept)
             self.objective.train()
 
-    def _swap(self) -> None:
-        for name, kept in self.average.items():
-            parameter = self.objective.model.get_parameter(name)
-            parameter.data, self.average[name] = kept, parameter.data
+    def _followed(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, self.objective.model.get_parameter(name)) for name in self.average)
+
+    @torch.no_grad()
+    def _put(self, values: Mapping[str, Tensor]) -> None:
+        for name, parameter in self._followed():
+            parameter.copy_(values[name])
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -173,8 +176,8 @@ class Trainer:
         if not self.average:
             return
         keep = min(self._config.ema, (1 + self.step) / (10 + self.step))
-        for name, kept in self.average.items():
-            kept.lerp_(self.objective.model.get_parameter(name).detach(), 1.0 - keep)
+        for name, parameter in self._followed():
+            self.average[name].lerp_(parameter.detach(), 1.0 - keep)
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
