@@ -60,7 +60,7 @@ ARROWS = {
     "leaving": set(),
     "launching": {"bringup", "options"},
     "resources": {"core"},
-    "bench": {"core", "model"},
+    "bench": {"core", "model", "training"},
     "model_commands": {"core", "model", "policy", "resources", "training"},
     "check_commands": {"bringup", "control", "core", "resources"},
     "recording_commands": {"bringup", "core", "options", "recording", "resources", "runner"},

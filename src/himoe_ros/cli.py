@@ -7,9 +7,10 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .bringup import bench_graphs, graph, recorder, teleop
 from .check_commands import add_check_commands
@@ -24,6 +25,9 @@ from .train_commands import add_train_command
 from .trials.layout import draw_layout
 from .trials.protocol import load_protocol
 from .trials_commands import add_trials_commands, finished, run_session
+
+if TYPE_CHECKING:
+    from .bench.policy import Row
 
 DEMO = {  # a short session
     "trials": Argument("trials", 1, "of each of the four instructions"),
@@ -85,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     policy_bench.add_argument("--runs", type=int, default=10, help="timed runs of each part; medians are told")
     policy_bench.add_argument("--threads", type=int, default=2, help="CPU threads")
     _add_json(policy_bench)
+    training_bench = _command(bench, "training", _bench_training, "a training step, against the same of that loop")
+    training_bench.add_argument("--runs", type=int, default=5, help="timed steps of each; medians are told")
+    training_bench.add_argument("--threads", type=int, default=2, help="CPU threads")
+    training_bench.add_argument("--batch", type=int, default=16, help="observations of a step")
+    _add_json(training_bench)
     add_model_commands(commands)
     add_check_commands(commands)
     add_bag_commands(commands)
@@ -165,17 +174,30 @@ def _bench_policy(options: argparse.Namespace) -> int:
     """Torch is slow to import, so only here."""
     from .bench.policy import bench_policy  # noqa: PLC0415
 
-    figures = bench_policy(options.runs, options.threads, config("models"))
+    _tell_rows(options, bench_policy(options.runs, options.threads, config("models")))
+    return 0
+
+
+def _bench_training(options: argparse.Namespace) -> int:
+    """Torch is slow to import, so only here."""
+    from .bench.training import bench_training  # noqa: PLC0415
+
+    recipe = config("training") / "xarm7_small.yaml"
+    _tell_rows(options, bench_training(options.runs, options.threads, options.batch, config("models"), recipe))
+    return 0
+
+
+def _tell_rows(options: argparse.Namespace, figures: Mapping[str, Sequence[Row]]) -> None:
+    """Print rows of medians, and write them where that is wanted."""
     print(f"medians of {options.runs} runs, ms, {options.threads} threads; difference: largest between both outputs")
     for title, rows in figures.items():
-        print(f"{title}\n  {'':<18}{'ours':>10}{'release':>10}{'ratio':>8}{'difference':>12}")
+        print(f"{title}\n  {'':<23}{'ours':>10}{'release':>10}{'ratio':>8}{'difference':>12}")
         for r in rows:
             ratio = r.theirs / r.ours
-            print(f"  {r.part:<18}{1e3 * r.ours:>10.1f}{1e3 * r.theirs:>10.1f}{ratio:>8.2f}{r.difference:>12.1e}")
+            print(f"  {r.part:<23}{1e3 * r.ours:>10.1f}{1e3 * r.theirs:>10.1f}{ratio:>8.2f}{r.difference:>12.1e}")
     if options.json:
         data = {title: [asdict(row) for row in rows] for title, rows in figures.items()}
         options.json.write_text(json.dumps(data, indent=1))
-    return 0
 
 
 def _bench_graph(options: argparse.Namespace) -> int:

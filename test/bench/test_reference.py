@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from himoe_ros.bench import reference
-from himoe_ros.bench.policy import _inputs, true_expert
+from himoe_ros.bench.policy import synthetic_inputs, true_expert
+from himoe_ros.bench.training import bench_training
 from himoe_ros.model import moe
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.himoe import HiMoEVLA
@@ -22,10 +23,15 @@ def test_our_samples_are_those_of_the_loop_shaped_like_the_release(monkeypatch, 
     monkeypatch.setattr(moe, "SMALL", small)
     model_config = replace(load_model_config("himoe_small", config("models")), chunk_steps=chunk)
     model = HiMoEVLA(model_config).initialise(0).eval()
-    lean, padded = _inputs(model_config)
+    lean, padded = synthetic_inputs(model_config, 1)
     noise = torch.randn(1, chunk, 24, generator=torch.Generator().manual_seed(3))
     ours, theirs = model.sample_actions(lean, noise), reference.sample_actions(model, padded, noise)
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+def test_a_training_step_has_the_loss_of_the_loop_shaped_like_the_release():
+    figures = bench_training(1, 1, 2, config("models"), config("training") / "xarm7_small.yaml")
+    assert all(row.difference < 5e-3 for rows in figures.values() for row in rows)  # bfloat16
 
 
 def permuted_inputs(words: int) -> ModelInputs:

@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from recording.test_frames import LIMITS, RATE, XARM7, record
+from recording.test_samples import foreign
 
 from himoe_ros.core.errors import ConfigError, TrainingError
 from himoe_ros.model.config import load_model_config
@@ -166,6 +167,27 @@ def test_it_learns(begin):
     assert np.mean(told[-20:]) < 0.5 * np.mean(told[:5])
     last = json.loads((run.folder / "log.jsonl").read_text().splitlines()[-1])
     assert {f"held_out_slot_{i}" for i in range(7)} <= set(last)
+
+
+def test_two_robots_learn_in_one_run_and_get_experts_of_their_own(begin, shared, tmp_path):
+    """Our export of an xArm7 and a LeRobot dataset of an ALOHA, in one batch."""
+    mine = {"dataset": str(shared / "data"), "embodiment": "xarm7", "action_space": "end_effector"}
+    other = {"dataset": str(foreign(tmp_path / "aloha", "v3.0")), "embodiment": "aloha", "action_space": "joints"}
+    mixture = [mine, other | {"layout": "aloha.yaml"}]
+    run = begin(mixture=mixture, steps=80, batch=8, learning_rate=1e-2, ema=0.0)
+
+    def flow(member: int) -> float:
+        batch = collate([run._examples[(member, i, i)] for i in range(8)])
+        noise, t = torch.randn(batch.actions.shape, generator=torch.Generator().manual_seed(1)), torch.full((8,), 0.5)
+        with torch.no_grad():
+            return float(run.trainer.losses(batch, noise, t)["flow"])
+
+    before = [flow(0), flow(1)]
+    flows(run)
+    assert all(after < 0.8 * first for after, first in zip([flow(0), flow(1)], before, strict=True))
+    masks = torch.stack([torch.from_numpy(run._examples[(member, 0, 0)]["mask"]) for member in (0, 1)])
+    chosen = [r.chosen[:, 0, 0].tolist() for r in run.trainer.objective.model.expert.route(masks).values()]
+    assert all(one != two for one, two in chosen), chosen
 
 
 def test_the_share_of_each_expert_is_shown_for_each_dataset(begin, shared, tmp_path):

@@ -62,7 +62,7 @@ def true_expert(config: HiMoEConfig) -> HiMoEConfig:
 
 def _compare(model: HiMoEVLA, release: HiMoEVLA, runs: int) -> list[Row]:
     config = model.config
-    lean, padded = _inputs(config)
+    lean, padded = synthetic_inputs(config, 1)
     noise = torch.randn(1, config.chunk_steps, config.action_dim, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         cache, valid = reference.prefix(release, padded)
@@ -89,22 +89,23 @@ def _compare(model: HiMoEVLA, release: HiMoEVLA, runs: int) -> list[Row]:
         ]
 
 
-def _inputs(config: HiMoEConfig) -> tuple[ModelInputs, ModelInputs]:
+def synthetic_inputs(config: HiMoEConfig, batch: int) -> tuple[ModelInputs, ModelInputs]:
     """Two views and a sentence as we pass them, and as the release does: a masked third view, padded text."""
     generator = torch.Generator().manual_seed(1)
     size = config.image_size
-    images = torch.rand(1, 2, 3, size, size, generator=generator) * 2 - 1
-    tokens = torch.randint(0, config.language.vocab, (1, WORDS), generator=generator)
-    mask = torch.zeros(1, config.action_dim)
+    images = torch.rand(batch, 2, 3, size, size, generator=generator) * 2 - 1
+    tokens = torch.randint(0, config.language.vocab, (batch, WORDS), generator=generator)
+    mask = torch.zeros(batch, config.action_dim)
     mask[:, :7] = 1.0
-    lean = ModelInputs(images, None, tokens, None, torch.randn(1, config.action_dim, generator=generator) * mask, mask)
+    state = torch.randn(batch, config.action_dim, generator=generator) * mask
+    lean = ModelInputs(images, None, tokens, None, state, mask)
     padding = config.max_text_tokens - WORDS
     padded = replace(
         lean,
-        images=torch.cat([images, torch.zeros(1, 1, 3, size, size)], dim=1),
-        view_mask=torch.tensor([[True, True, False]]),
-        tokens=torch.cat([tokens, torch.zeros(1, padding, dtype=torch.int64)], dim=1),
-        token_mask=torch.tensor([[True] * WORDS + [False] * padding]),
+        images=torch.cat([images, torch.zeros(batch, 1, 3, size, size)], dim=1),
+        view_mask=torch.tensor([[True, True, False]]).expand(batch, -1),
+        tokens=torch.cat([tokens, torch.zeros(batch, padding, dtype=torch.int64)], dim=1),
+        token_mask=torch.tensor([[True] * WORDS + [False] * padding]).expand(batch, -1),
     )
     return lean, padded
 

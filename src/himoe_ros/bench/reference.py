@@ -35,7 +35,6 @@ def sample_actions(model: HiMoEVLA, inputs: ModelInputs, noise: Tensor) -> Tenso
     return x
 
 
-@torch.inference_mode()
 def prefix(model: HiMoEVLA, inputs: ModelInputs) -> tuple[Cache, Tensor]:
     """Keys and values of every layer, and which prefix tokens are valid, (B, L)."""
     part = model.prefix
@@ -61,7 +60,6 @@ def prefix(model: HiMoEVLA, inputs: ModelInputs) -> tuple[Cache, Tensor]:
     return cache, valid
 
 
-@torch.inference_mode()
 def velocity(model: HiMoEVLA, inputs: ModelInputs, cache: Cache, valid: Tensor, x: Tensor, t: Tensor) -> Tensor:
     """One flow step from scratch: state token and action tokens together."""
     dtype = model.action_in_proj.weight.dtype

@@ -67,6 +67,21 @@ class GroundingTerms:
 
 
 @dataclass(frozen=True)
+class Rehearsals:
+    """Trials in simulation on the way; see training/rehearsal.py.
+
+    Attributes:
+        every: steps.
+        protocols: such as xarm7/fruit_to_plate.
+        trials: of each setting.
+    """
+
+    every: int
+    protocols: tuple[str, ...]
+    trials: int
+
+
+@dataclass(frozen=True)
 class Tuning:
     """See training/tuning.py for the parts and what is done with them.
 
@@ -114,6 +129,7 @@ class TrainingConfig:
     std_floor: tuple[float, float]
     augmentation: Augmentation
     grounding: GroundingTerms | None
+    rehearsals: Rehearsals | None
     seed: int
     save_every: int
     check_every: int
@@ -132,7 +148,7 @@ def load_training(path: Path) -> TrainingConfig:
     optional = (
         *("accumulate", "flow_samples", "time_sampler", "floor", "warm_up", "weight_decay", "betas", "clip", "ema"),
         *("tuning", "precision", "compile", "checkpointing", "sharded", "std_floor", "augmentation", "grounding"),
-        *("seed", "save_every", "check_every", "workers", "cache"),
+        *("rehearsals", "seed", "save_every", "check_every", "workers", "cache"),
     )
     d = mapping(load_yaml(path), where, required, optional)
     if not isinstance(d["mixture"], list) or not d["mixture"]:
@@ -160,6 +176,7 @@ def load_training(path: Path) -> TrainingConfig:
         std_floor=tuple(numbers(d.get("std_floor", [0.0, 0.0]), (2,), f"{where}: std_floor").tolist()),
         augmentation=_augmentation(d.get("augmentation"), f"{where}: augmentation"),
         grounding=_grounding(d.get("grounding"), f"{where}: grounding"),
+        rehearsals=_rehearsals(d.get("rehearsals"), f"{where}: rehearsals"),
         seed=count(d.get("seed", 0), f"{where}: seed", least=0),
         save_every=count(d.get("save_every", 500), f"{where}: save_every", least=1),
         check_every=count(d.get("check_every", 500), f"{where}: check_every", least=1),
@@ -234,12 +251,28 @@ def _grounding(data: Any, where: str) -> GroundingTerms | None:
     if data is None:
         return None
     d = mapping(data, where, ("weight", "counterfactual", "protocols"))
-    if not isinstance(d["protocols"], list) or not d["protocols"]:
-        raise ConfigError(f"{where}.protocols: expected names of protocols, got {d['protocols']!r}")
-    protocols = tuple(text(name, f"{where}.protocols") for name in d["protocols"])
     return GroundingTerms(
-        positive(d["weight"], f"{where}.weight"), _share(d["counterfactual"], f"{where}.counterfactual"), protocols
+        positive(d["weight"], f"{where}.weight"),
+        _share(d["counterfactual"], f"{where}.counterfactual"),
+        _protocols(d["protocols"], f"{where}.protocols"),
     )
+
+
+def _rehearsals(data: Any, where: str) -> Rehearsals | None:
+    if data is None:
+        return None
+    d = mapping(data, where, ("every", "protocols"), ("trials",))
+    return Rehearsals(
+        count(d["every"], f"{where}.every", least=1),
+        _protocols(d["protocols"], f"{where}.protocols"),
+        count(d.get("trials", 1), f"{where}.trials", least=1),
+    )
+
+
+def _protocols(data: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(data, list) or not data:
+        raise ConfigError(f"{where}: expected names of protocols, got {data!r}")
+    return tuple(text(name, where) for name in data)
 
 
 def _choice(data: Any, choices: tuple[str, ...], where: str) -> str:

@@ -24,11 +24,12 @@ from .meanings import NAMES, meanings
 from .objective import Objective
 from .places import Places
 from .processes import Processes
+from .rehearsal import rehearse
 from .telling import Told
 from .trainer import Trainer, moved
 from .tuning import merged, tune, upcycled
 
-CONFIG, POLICY = "training.yaml", "policy"
+CONFIG, POLICY, REHEARSALS = "training.yaml", "policy", "rehearsals"
 CHECKED, CHECK_SEED = 256, 7  # held-out samples a check looks at
 
 
@@ -57,6 +58,8 @@ class Run:
                 f"batch {self.config.batch} cannot be cut into {self.processes.count} processes times "
                 f"{self.config.accumulate} parts"
             )
+        if self.config.rehearsals and self.processes.count > 1:
+            raise TrainingError("rehearsals: trials on the way are for one process; run them on RUN/policy afterwards")
         torch.manual_seed(self.config.seed)
         model, self._tokenizer_file = _model(self.config, places)
         tune(model, self.config.tuning, self.config.seed, getattr(torch, self.config.precision))
@@ -90,6 +93,8 @@ class Run:
             for values in trainer.train(iter(loader)):
                 done, last = trainer.step, trainer.step == config.steps
                 checked = self.check() if last or done % config.check_every == 0 else {}
+                if config.rehearsals and done % config.rehearsals.every == 0:
+                    checked |= self.rehearse()
                 if told is not None:
                     told(done, values | checked)
                 if last or done % config.save_every == 0:
@@ -110,6 +115,16 @@ class Run:
         std = torch.stack([self._std(member) for member, _, _ in chosen]).float().to(trainer.device)
         with trainer.averaged(), trainer.autocast():
             return held_out(trainer.objective, batch, std, CHECK_SEED) if self.processes.rank == 0 else {}
+
+    def rehearse(self) -> dict[str, float]:
+        """Trials of the policy as it is now; see `rehearsal.rehearse`. One that cannot be run does not end the run."""
+        terms, place = self.config.rehearsals, self.folder / REHEARSALS / f"step_{self.trainer.step:08d}"
+        self.write_policy(place / POLICY)
+        try:
+            return rehearse(place / POLICY, terms.protocols, terms.trials, place)
+        except TrainingError as error:
+            print(f"\nstep {self.trainer.step}: {error}", flush=True)
+            return {}
 
     def _std(self, member: int) -> torch.Tensor:
         """(T, 24) of a member's actions."""
