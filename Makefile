@@ -42,7 +42,7 @@ mutants: venv
 	$(BIN)/python test/mutants.py
 
 soak: venv
-	$(BIN)/pytest --timeout 0 -s test/soak/random_faults.py test/soak/recording.py
+	$(BIN)/pytest --timeout 0 -s test/soak/random_faults.py test/soak/recording.py test/soak/full_size_training.py
 
 interop: venv .interop/.ready
 	rm -rf .interop/check && mkdir .interop/check

@@ -18,7 +18,7 @@ class Argument:
 
 ARGUMENTS = (
     Argument("hardware", "sim", "sim: simulated robot and cameras; real: a robot at robot_ip, your camera drivers"),
-    Argument("robot_ip", "", "address of the robot's controller, host or host:port; for hardware real"),
+    Argument("robot_ip", "", "for hardware real: host or host:port of an xArm; names of ALOHA's followers, left,right"),
     Argument(
         "policy",
         "",

@@ -19,7 +19,7 @@ import yaml
 from recording.test_frames import LIMITS, RATE, XARM7, record
 from recording.test_samples import foreign
 
-from himoe_ros.core.errors import ConfigError, TrainingError
+from himoe_ros.core.errors import ConfigError, RecordingError, TrainingError
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.folder import save_model
 from himoe_ros.model.himoe import HiMoEVLA
@@ -262,6 +262,21 @@ def test_another_run_in_the_folder_and_another_robot_are_refused(begin, shared):
     shutil.rmtree(begin().folder)
     with pytest.raises(ConfigError, match="was recorded on xarm7, the mixture says aloha"):
         begin(mixture=[other])
+
+
+def test_a_dataset_slower_than_the_robots_chunks_or_with_a_cut_video_is_refused(begin, shared, tmp_path):
+    data = shutil.copytree(shared / "data", tmp_path / "data")
+    member = {"dataset": str(data), "embodiment": "xarm7", "action_space": "end_effector"}
+    video = next(data.glob("videos/**/*.mp4"))
+    whole = video.read_bytes()
+    video.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RecordingError, match=f"{video.name} "):
+        begin(mixture=[member], cache=True)
+    video.write_bytes(whole)
+    info = json.loads((data / "meta/info.json").read_text())
+    (data / "meta/info.json").write_text(json.dumps(info | {"fps": 5}))
+    with pytest.raises(ConfigError, match="data has 5 frames a second, a chunk of 10 Hz needs as many"):
+        begin(mixture=[member], cache=False)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,11 @@ def make_driver(embodiment: Embodiment, address: str) -> Driver:
         from .xarm7 import XArm7Driver  # noqa: PLC0415
 
         return XArm7Driver(address, embodiment)
-    raise ConfigError(f"embodiment '{embodiment.name}' names driver '{embodiment.driver}'; there is: xarm7")
+    if embodiment.driver == "aloha":
+        from .aloha import AlohaDriver  # noqa: PLC0415
+
+        return AlohaDriver(address, embodiment)
+    raise ConfigError(f"embodiment '{embodiment.name}' names driver '{embodiment.driver}'; there are: xarm7, aloha")
 
 
 def make_collision_guard(embodiment: Embodiment, space: ActionSpace) -> CollisionGuard | None:

@@ -96,7 +96,7 @@ def _opened(member: Member, config: TrainingConfig, model: HiMoEConfig, embodime
             f"{member.dataset} was recorded on {data.robot}, the mixture says {embodiment.name}; mend the mixture"
         )
     layout = load_layout(layouts / member.layout, embodiment, space) if member.layout else own_layout(embodiment)
-    samples = Samples(data, layout, space, model.chunk_steps)
+    samples = Samples(data, layout, space, model.chunk_steps, space.rate_hz)
     kept = {c: kept_pictures(data, f, model.image_size) for c, f in layout.cameras.items()} if config.cache else {}
     first, last = (int(n) for n in data.splits.get("train", f"0:{len(data.episodes)}").split(":"))
     episode = np.array([data.place(i)[0] for i in range(len(data))])
