@@ -114,7 +114,7 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
     if value["seed"] < 0:
         raise ConfigError(f"seed must be >= 0, got {value['seed']}")
     if value["hardware"] == "real" and not value["robot_ip"]:
-        raise ConfigError("hardware real needs robot_ip: an xArm's address, or follower_left,follower_right of an ALOHA")
+        raise ConfigError("hardware real needs robot_ip: an xArm's address, or the names of ALOHA's followers")
     if value["hardware"] == "sim" and robot != "xarm7":
         raise ConfigError(f"there is no simulated '{robot}' yet; there is: xarm7")
     if (trials or value["hardware"] == "sim") and not str(value["protocol"]).startswith(f"{robot}/"):
