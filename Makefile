@@ -24,9 +24,9 @@ trials: venv
 		$(BIN)/himoe trials run xarm7/$$protocol --policy $(POLICY) --out $(TRIALS)/$$protocol; done
 	$(BIN)/himoe trials report $(PROTOCOLS:%=$(TRIALS)/%) --published --out $(TRIALS)/report
 
-# The shipped policy of the xArm7 from nothing: demonstrations, datasets, training, trials. About two and a half hours
-# on two cores; what was interrupted is gone on with.
-DEMONSTRATIONS := cup_in_cup:300 block_on_block:300 fruit_to_plate:220
+# The shipped policy of the xArm7 from nothing: demonstrations, datasets, training, trials. About three and a half
+# hours on two cores; what was interrupted is gone on with.
+DEMONSTRATIONS := cup_in_cup:450 block_on_block:450 fruit_to_plate:400
 train-demo: venv
 	set -e; for task in $(DEMONSTRATIONS); do name=$${task%:*}; \
 		$(BIN)/himoe sim record $$name --episodes $${task#*:} --switch 0.3 --push 0.03 --images jpeg --seed 1 --out demos/$$name; \

@@ -15,7 +15,7 @@ from himoe_ros.model.flow import flow_loss
 from himoe_ros.model.himoe import HiMoEVLA
 from himoe_ros.model.inputs import ModelInputs
 from himoe_ros.model.moe import AdaMoE, DenseMLP, upcycle
-from himoe_ros.model.regularisation import as_reg_paper, hb_reg_paper, hb_reg_released, routing_losses
+from himoe_ros.model.regularisation import as_reg_paper, as_reg_released, hb_reg_paper, hb_reg_released, routing_losses
 from himoe_ros.resources import config
 
 MODELS = config("models")
@@ -178,6 +178,14 @@ def test_paper_regularisers_on_cases_worked_by_hand():
     assert hb_reg_paper(one_sided, 1).item() == pytest.approx(1.0)
     assert hb_reg_released(balanced, 1).item() == pytest.approx(1.0)
     assert as_reg_paper(balanced, 1) < as_reg_paper(even, 1), "experts that differ are better"
+
+
+def test_equal_tokens_may_be_contrasted_at_once():
+    """As the tokens of a sample are, where the mask alone routes them."""
+    probability = torch.rand(5, 1, 3, generator=torch.Generator().manual_seed(2)).softmax(-1)
+    masks = torch.eye(24)[[0, 1, 1, 0, 2]]
+    one_by_one = as_reg_released(probability.expand(-1, 13, -1), masks)
+    assert as_reg_released(probability, masks, 13).item() == pytest.approx(one_by_one.item(), rel=1e-5)
 
 
 def test_a_variant_that_lacks_its_experts_is_refused(tmp_path):

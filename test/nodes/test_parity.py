@@ -68,7 +68,7 @@ def run(tmp_path_factory):
     with fault_graph(folder, Recorded) as graph:
         assert graph.watching.call("recorder/start").success
         before = graph.instants()
-        graph.watching.wait(lambda: graph.instants() >= before + 1.2 * INSTANTS, 60.0)
+        graph.watching.wait(lambda: graph.instants() >= before + 1.4 * INSTANTS, 90.0)
         assert graph.watching.call("recorder/save").success
         assert graph.watching.call("controller/disarm").success
         return read_info(folder / "session" / "episode_0000"), graph.seen(), list(graph.action)

@@ -161,7 +161,7 @@ def test_parts_of_a_batch_make_the_same_step(begin, tmp_path):
 
 
 def test_it_learns(begin):
-    run = begin(steps=150, batch=8, flow_samples=2, learning_rate=3e-3, save_every=1000, check_every=150)
+    run = begin(steps=90, batch=8, flow_samples=2, learning_rate=3e-3, save_every=1000, check_every=90)
     run.train()
     told = losses(run.folder)
     assert np.mean(told[-20:]) < 0.5 * np.mean(told[:5])

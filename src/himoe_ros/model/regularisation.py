@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .config import HiMoEConfig
+from .config import HiMoEConfig, LayerKind
 
 TEMPERATURE = 0.1  # tau of Eq. 4, as released
 SAME_MASK = 0.99  # tokens whose masks have a larger cosine belong to one action space
@@ -34,11 +34,12 @@ def routing_losses(config: HiMoEConfig, routing: Mapping[int, Tensor], mask_BA: 
         kind = config.layer_kind(layer)
         moe = config.expert.moe(kind)
         if kind in reg.as_on:
-            contrast = (
-                as_reg_released(probability, mask_BA)
-                if reg.definition == "released"
-                else as_reg_paper(probability, moe.top_k)
-            )
+            if reg.definition == "paper":
+                contrast = as_reg_paper(probability, moe.top_k)
+            elif kind is LayerKind.AS:  # routed by the mask alone: all tokens of a sample are alike
+                contrast = as_reg_released(probability[:, :1], mask_BA, probability.shape[1])
+            else:
+                contrast = as_reg_released(probability, mask_BA)
             losses["as"] = losses["as"] + reg.as_weight * contrast
         if kind in reg.hb_on:
             balance = hb_reg_released if reg.definition == "released" else hb_reg_paper
@@ -46,19 +47,22 @@ def routing_losses(config: HiMoEConfig, routing: Mapping[int, Tensor], mask_BA: 
     return losses
 
 
-def as_reg_released(probability_BUE: Tensor, mask_BA: Tensor) -> Tensor:
+def as_reg_released(probability_BUE: Tensor, mask_BA: Tensor, times: int = 1) -> Tensor:
     """Contrast tokens: those of one action space shall be routed alike, and unlike all others.
 
     InfoNCE over the routing probabilities of all tokens of the batch; a token itself stands in the
     denominator only.
+
+    Args:
+        times: how many equal tokens each one given stands for.
     """
     tokens = probability_BUE.shape[1]
     routed = F.normalize(probability_BUE.flatten(0, 1), dim=-1)
     similarity = (routed @ routed.mT / TEMPERATURE).exp()
     spaces = F.normalize(mask_BA.float(), dim=-1)
     same = (spaces @ spaces.mT > SAME_MASK).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
-    positive = similarity * (same & ~torch.eye(len(same), dtype=torch.bool, device=same.device))
-    share = positive.sum(-1) / (similarity.sum(-1) + 1e-8)
+    positive = (times * (similarity * same).sum(-1) - similarity.diagonal()).clamp_min(0.0)
+    share = positive / (times * similarity.sum(-1) + 1e-8)
     return -(share + 1e-8).log().mean()
 
 
