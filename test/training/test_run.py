@@ -265,7 +265,7 @@ def test_another_run_in_the_folder_and_another_robot_are_refused(begin, shared):
 
 
 def test_a_dataset_slower_than_the_robots_chunks_or_with_a_cut_video_is_refused(begin, shared, tmp_path):
-    data = shutil.copytree(shared / "data", tmp_path / "data")
+    data = shutil.copytree(shared / "data", tmp_path / "data", ignore=shutil.ignore_patterns("cache"))
     member = {"dataset": str(data), "embodiment": "xarm7", "action_space": "end_effector"}
     video = next(data.glob("videos/**/*.mp4"))
     whole = video.read_bytes()

@@ -77,6 +77,9 @@ class Run:
         heard = {*sentences, *(e.task for s in self.sources for e in s.data.episodes)}
         self._words = max(len(tokenizer(sentence)) for sentence in heard)  # every batch has one shape
         self.resumed = self.trainer.resume()
+        if self.processes.rank == 0:  # only now: what was refused leaves no run behind
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(config_file, folder / CONFIG)
 
     def train(self) -> None:
         """To the last step, telling how it goes, and write the policy folder."""
@@ -149,10 +152,7 @@ class Run:
 def _require_same(config_file: Path, folder: Path) -> None:
     """A folder is of one run: its configuration is kept there."""
     kept = folder / CONFIG
-    folder.mkdir(parents=True, exist_ok=True)
-    if not kept.exists():
-        shutil.copy(config_file, kept)
-    elif kept.read_text() != config_file.read_text():
+    if kept.exists() and kept.read_text() != config_file.read_text():
         raise TrainingError(f"{folder} is a run of another configuration ({kept}); choose another --out")
 
 
