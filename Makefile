@@ -24,8 +24,8 @@ trials: venv
 		$(BIN)/himoe trials run xarm7/$$protocol --policy $(POLICY) --out $(TRIALS)/$$protocol; done
 	$(BIN)/himoe trials report $(PROTOCOLS:%=$(TRIALS)/%) --published --out $(TRIALS)/report
 
-# The shipped policy of the xArm7 from nothing: demonstrations, datasets, training, trials. About three and a half
-# hours on two cores; what was interrupted is gone on with.
+# The shipped policy of the xArm7 from nothing: demonstrations, datasets, training, trials. Some hours on two
+# cores; what was interrupted is gone on with.
 DEMONSTRATIONS := cup_in_cup:450 block_on_block:450 fruit_to_plate:400
 train-demo: venv
 	set -e; for task in $(DEMONSTRATIONS); do name=$${task%:*}; \

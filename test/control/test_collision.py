@@ -101,13 +101,13 @@ def test_steps_already_past_are_not_looked_at():
     BY_POSE.check(plan, HOME, 0.35)
 
 
-def test_a_check_of_ten_steps_fits_well_between_two_steps_of_a_chunk():
+def test_a_check_of_ten_steps_takes_less_than_ten_milliseconds():
     plan, took = poses((0.5, 0.2, 0.05)), []
     for _ in range(20):
         begin = time.perf_counter()
         BY_POSE.check(plan, HOME, 0.0)
         took.append(time.perf_counter() - begin)
-    assert min(took) < 0.3 / POSES.rate_hz  # 8 to 13 ms on one core
+    assert min(took) < 0.010
 
 
 def test_a_robot_without_a_body_in_its_file_cannot_be_checked():

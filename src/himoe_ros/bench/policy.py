@@ -78,9 +78,9 @@ def _compare(model: HiMoEVLA, release: HiMoEVLA, runs: int) -> list[Row]:
             return model.velocity(model.expert(tokens, spaces, actions)[0], None)
 
         return [
-            _row("prefix", lambda: model.encode(lean), lambda: reference.prefix(release, padded), runs),
-            _row("flow step", step, lambda: reference.velocity(release, padded, cache, valid, noise, first), runs),
-            _row(
+            row("prefix", lambda: model.encode(lean), lambda: reference.prefix(release, padded), runs),
+            row("flow step", step, lambda: reference.velocity(release, padded, cache, valid, noise, first), runs),
+            row(
                 "sample, 10 steps",
                 lambda: model.sample_actions(lean, noise),
                 lambda: reference.sample_actions(release, padded, noise),
@@ -110,7 +110,7 @@ def synthetic_inputs(config: HiMoEConfig, batch: int) -> tuple[ModelInputs, Mode
     return lean, padded
 
 
-def _row(part: str, ours: Callable[[], object], theirs: Callable[[], object], runs: int) -> Row:
+def row(part: str, ours: Callable[[], object], theirs: Callable[[], object], runs: int) -> Row:
     mine, other = ours(), theirs()  # the first run warms up
     difference = (mine - other).abs().max().item() if isinstance(mine, torch.Tensor) else 0.0
     times: tuple[list[float], list[float]] = ([], [])

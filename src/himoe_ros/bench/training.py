@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import repeat
@@ -20,7 +18,7 @@ from ..training.config import TrainingConfig, load_training
 from ..training.objective import Batch, Objective
 from ..training.trainer import Trainer
 from . import reference
-from .policy import Row, synthetic_inputs
+from .policy import Row, row, synthetic_inputs
 
 
 class ReferenceObjective(nn.Module):
@@ -66,18 +64,10 @@ def _compare(plan: TrainingConfig, runs: int, presets: Path) -> Row:
     actions = torch.randn(shape, generator=torch.Generator().manual_seed(2))
     everything = torch.ones(shape[:2], dtype=torch.bool), torch.ones(plan.batch, dtype=torch.bool)
 
-    def steps(objective: Objective | ReferenceObjective, inputs: ModelInputs) -> Callable[[], float]:
+    def steps(objective: Objective | ReferenceObjective, inputs: ModelInputs) -> Callable[[], Tensor]:
         told = Trainer(objective, plan, Path()).train(repeat(Batch(inputs, actions, *everything)))
-        return lambda: next(told)["flow"]
+        return lambda: torch.tensor(next(told)["flow"])
 
     ours, theirs = (HiMoEVLA(config).initialise(0) for _ in range(2))
-    both = steps(Objective(ours, None), lean), steps(ReferenceObjective(theirs), padded)
-    difference = abs(both[0]() - both[1]())  # of the first losses; the steps warm up
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(runs):
-        for step, kept in zip(both, times, strict=True):
-            begin = time.perf_counter()
-            step()
-            kept.append(time.perf_counter() - begin)
     samples = f"{plan.flow_samples} noisy chunk{'s' if plan.flow_samples > 1 else ''} of each"
-    return Row(samples, statistics.median(times[0]), statistics.median(times[1]), difference)
+    return row(samples, steps(Objective(ours, None), lean), steps(ReferenceObjective(theirs), padded), runs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..core.arm import Arm
 from ..core.embodiment import Embodiment
 from ..core.errors import DriverError
 from ..core.observation import Floats
@@ -18,6 +19,11 @@ GRIPPER = "gripper"
 CURRENT_LIMIT = 300  # of the gripper, in its motor's unit (ALOHA's own value): a grip that gives way
 BEYOND_RAD = 0.2  # outside its configured range, a gripper tells of another convention
 CONVENTIONS = "followers of ALOHA 2: 0.6197 .. 1.6214 rad; older stacks and gym-aloha: -0.6213 .. 1.4910 rad"
+
+
+def joints_of(arm: Arm) -> tuple[str, ...]:
+    """As xs_sdk calls them: ours carry the arm's name in front, since two arms share one vector."""
+    return tuple(name.removeprefix(f"{arm.name}_") for name in arm.joints)
 
 
 class AlohaDriver:
@@ -48,8 +54,7 @@ class AlohaDriver:
         self.close()
         try:
             for arm, link in zip(self._arms, self._links, strict=True):
-                expected = tuple(name.removeprefix(f"{arm.name}_") for name in arm.joints)
-                found = link.open()
+                expected, found = joints_of(arm), link.open()
                 if found != expected:
                     raise DriverError(f"expected joints {list(expected)} of '{link.name}', it has {list(found)}")
                 self._check_gripper(link, arm.gripper.open, arm.gripper.closed)
@@ -83,7 +88,7 @@ class AlohaDriver:
         told = []
         for arm, link in zip(self._arms, self._links, strict=True):
             positions = link.positions()
-            wanted = [*(name.removeprefix(f"{arm.name}_") for name in arm.joints), GRIPPER]
+            wanted = (*joints_of(arm), GRIPPER)
             if missing := sorted(set(wanted) - set(positions)):
                 raise DriverError(f"'{link.name}' does not tell where {missing} are; it tells of {sorted(positions)}")
             told += [positions[name] for name in wanted]
@@ -111,7 +116,7 @@ class AlohaDriver:
         for arm, link in zip(self._arms, self._links, strict=True):
             try:
                 now = link.positions()
-                link.send([now[name.removeprefix(f"{arm.name}_")] for name in arm.joints])
+                link.send([now[name] for name in joints_of(arm)])
             except DriverError as error:  # it stays at the last place that it was sent to
                 failed = error
         if failed is not None:

@@ -79,11 +79,12 @@ class CollisionGuard:
             link = body.capsules[worst].link
             raise GuardError(f"{what} would bring the link of {link} {-room[worst]:.3f} m too close to the table")
         mujoco.mj_collision(self.model, data)
-        contact = min(data.contact[: data.ncon], key=lambda c: c.dist, default=None)
-        if contact is not None and contact.dist < body.min_distance:
-            one, two = (body.capsules[int(g)].link for g in contact.geom)
+        distances = data.contact.dist
+        if len(distances) and distances.min() < body.min_distance:
+            nearest = int(distances.argmin())
+            one, two = (body.capsules[int(g)].link for g in data.contact.geom[nearest])
             raise GuardError(
-                f"{what} would bring the links of {one} and {two} to {contact.dist:.3f} m, "
+                f"{what} would bring the links of {one} and {two} to {distances[nearest]:.3f} m, "
                 f"allowed {body.min_distance:g} m"
             )
 

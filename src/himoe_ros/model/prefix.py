@@ -48,7 +48,6 @@ class Prefix(nn.Module):
                 use_bidirectional_attention=True,
             )
         )
-
         self.recompute = False  # see HiMoEVLA.recompute
 
     def arrange(self) -> None:

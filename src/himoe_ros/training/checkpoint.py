@@ -35,20 +35,21 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
         TrainingError: there is no room. Earlier checkpoints stay.
     """
     path = folder / f"step_{step:08d}"
-    partial = path.with_suffix(".partial")
+    partial, first = path.with_suffix(".partial"), not dist.is_initialized() or dist.get_rank() == 0
     try:
         with _one_process_is_enough():
             dcp.save(state, checkpoint_id=partial)
-        if not dist.is_initialized() or dist.get_rank() == 0:
+        if first:
             shutil.rmtree(path, ignore_errors=True)
             partial.rename(path)
-            for old in _found(folder)[:-KEPT]:
-                shutil.rmtree(old)
     except BROKEN as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise TrainingError(
             f"{path} cannot be written, the one before stays: {_reason(error)}; make room, then resume"
         ) from error
+    if first:
+        for old in _found(folder)[:-KEPT]:
+            shutil.rmtree(old)
     return path
 
 

@@ -105,7 +105,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """See config/training/xarm7_small.yaml for every key."""
+    """See config/training/xarm7_small.yaml and docs/training.md for the keys."""
 
     model: str
     tuning: Tuning

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import TrainingError
+from ..trials.session import read_session
 
 
 def rehearse(policy: Path, protocols: Sequence[str], trials: int, out: Path) -> dict[str, float]:
@@ -29,14 +29,12 @@ def rehearse(policy: Path, protocols: Sequence[str], trials: int, out: Path) -> 
     told = {}
     for protocol in protocols:
         name = protocol.rpartition("/")[2]
-        out.mkdir(parents=True, exist_ok=True)
-        results = out / f"{name}.json"
         command = [sys.executable, "-m", "himoe_ros.cli", "trials", "run", protocol, "--policy", str(policy)]
-        command += ["--trials", str(trials), "--out", str(out / name), "--bags", "false", "--json", str(results)]
+        command += ["--trials", str(trials), "--out", str(out / name), "--bags", "false"]
         done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             raise TrainingError(f"the trials of {protocol} could not be run: {done.stdout[-500:]}")
-        ran = json.loads(results.read_text())["trials"]
-        told[f"trials_{name}"] = sum(list(t["stages"].values())[-1] for t in ran) / len(ran)
-        told[f"wrong_{name}"] = sum(bool(t["wrong_object"] or t["wrong_target"]) for t in ran) / len(ran)
+        _, results, _ = read_session(out / name)
+        told[f"trials_{name}"] = sum(r.success for r in results) / len(results)
+        told[f"wrong_{name}"] = sum(bool(r.wrong_object or r.wrong_target) for r in results) / len(results)
     return told

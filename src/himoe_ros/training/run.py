@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..core.errors import TrainingError
+from ..core.errors import HimoeError, TrainingError
 from ..model.config import load_model_config
 from ..model.folder import CARD, STATISTICS, TOKENIZER, find_folder, load_config, load_model, new_folder, save_model
 from ..model.himoe import HiMoEVLA
@@ -110,14 +110,14 @@ class Run:
     def check(self) -> dict[str, float]:
         """Figures of held-out samples, with the averaged weights; see `checks.held_out`. By the first process."""
         keys = [(m, int(i), CHECK_SEED + int(i)) for m, s in enumerate(self.sources) for i in s.held_out]
-        if not keys:
-            return {}
         chosen = [keys[k] for k in np.random.default_rng(CHECK_SEED).permutation(len(keys))[:CHECKED]]
         trainer = self.trainer
-        batch = moved(collate([self._examples[key] for key in chosen]), trainer.device)
-        std = torch.stack([self._std(member) for member, _, _ in chosen]).float().to(trainer.device)
-        with trainer.averaged(), trainer.autocast():
-            return held_out(trainer.objective, batch, std, CHECK_SEED) if self.processes.rank == 0 else {}
+        with trainer.averaged(), trainer.autocast():  # for which all processes are needed
+            if not chosen or self.processes.rank:
+                return {}
+            batch = moved(collate([self._examples[key] for key in chosen]), trainer.device)
+            std = torch.stack([self._std(member) for member, _, _ in chosen]).float().to(trainer.device)
+            return held_out(trainer.objective, batch, std, CHECK_SEED)
 
     def rehearse(self) -> dict[str, float]:
         """Trials of the policy as it is now; see `rehearsal.rehearse`. One that cannot be run does not end the run."""
@@ -125,7 +125,7 @@ class Run:
         self.write_policy(place / POLICY)
         try:
             return rehearse(place / POLICY, terms.protocols, terms.trials, place)
-        except TrainingError as error:
+        except HimoeError as error:
             print(f"\nstep {self.trainer.step}: {error}", flush=True)
             return {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
@@ -24,10 +25,9 @@ class Told:
             batch: samples of a step.
         """
         self._first, self._steps, self._batch, self._begin = first, steps, batch, time.monotonic()
-        path = folder / LOG
-        before = path.read_text().splitlines(keepends=True) if path.exists() else []
-        path.write_text("".join(before[:first]))  # what came after the checkpoint is done again
-        self._log = path.open("a")
+        self._log = (folder / LOG).open("a+")
+        self._log.seek(0)
+        self._log.truncate(sum(len(line.encode()) for line in islice(self._log, first)))  # the rest is done again
         self._board = SummaryWriter(str(folder / BOARD), purge_step=first)
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
