@@ -37,8 +37,8 @@ EXTRAS = {
         "ros-diagnostic-msgs==5.5.1",
         "ros-lifecycle-msgs==2.3.0",
     ],
-    # Also needs the meshes of gym-xarm 0.1.1, whose own requirements are not wanted:
-    # pip install --no-deps gym-xarm==0.1.1
+    # Also needs the meshes of two packages whose own requirements are not wanted:
+    # pip install --no-deps gym-xarm==0.1.1 gym-aloha==0.1.5
     "sim": ["mujoco>=3.8,<3.9", "av>=14"],
     "train": ["av>=14", "pyarrow>=17", "tensorboard"],
     "test": [

@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
     picture = _command(commands, "picture", _picture, "render the simulated workplace to a PNG file")
     picture.add_argument("out", type=Path, help="file to write")
-    picture.add_argument("--camera", default="overview", help="base, left_wrist or overview")
+    picture.add_argument("--camera", default="overview", help="overview, or one of the robot's")
     picture.add_argument("--protocol", default="xarm7/fruit_to_plate", help="decides what lies there")
     picture.add_argument("--seed", type=int, default=3, help="of the things' places")
     picture.add_argument("--width", type=int, default=960, help="px")
@@ -166,7 +166,7 @@ def _picture(options: argparse.Namespace) -> int:
 
     protocol = load_protocol(options.protocol, config("trials"))
     layout = draw_layout(protocol, next(iter(protocol.settings.values())), options.seed)
-    save_picture(options.out, options.camera, layout, options.width, options.height)
+    save_picture(options.out, protocol.embodiment, options.camera, layout, options.width, options.height)
     return 0
 
 

@@ -9,7 +9,7 @@ import pytest
 from himoe_ros.control.xarm_gripper import PULSES, position_of, pulse_of, pulse_of_width, width_of
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.resources import config
-from himoe_ros.sim.xarm7_scene import build_scene
+from himoe_ros.sim.scene import build_scene
 
 GRIPPER = load_embodiment("xarm7", config("embodiments")).arms[0].gripper
 FINGER_JOINTS = ("left_finger_joint", "left_inner_knuckle_joint", "right_outer_knuckle_joint", "right_finger_joint")
@@ -29,7 +29,7 @@ def test_width_and_pulse_are_inverse_and_span_the_vendors_stroke():
 
 
 def test_width_agrees_with_the_vendors_model_of_the_fingers():
-    model = build_scene(["apple"])
+    model = build_scene("xarm7", ["apple"]).model
     data = mujoco.MjData(model)
 
     def pads(position: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_the_xarm7_looks_straight_down_at_home():
 
 def test_an_arm_without_kinematics_says_so():
     with pytest.raises(ConfigError, match=r"arm 'left' has no 'kinematics'"):
-        ALOHA.arms[0].forward(np.zeros(6))
+        replace(ALOHA.arms[0], chain=None).forward(np.zeros(6))
 
 
 def test_unknown_names_list_the_known_ones(tmp_path):

@@ -161,7 +161,7 @@ def test_the_expert_does_what_it_is_told(robot):
 
     def watch(message: JointState) -> None:
         now = seconds(message.header.stamp)
-        judge.observe(truth_from_state(now, ARM, message.name, message.position, message.velocity))
+        judge.observe(truth_from_state(now, [ARM], message.name, message.position, message.velocity))
 
     state = robot.watching.node.create_subscription(JointState, "sim/state", watch, RECORD)
     say = robot.watching.node.create_publisher(String, "instruction", LATCHED)

@@ -20,13 +20,13 @@ GRIPPER_JOINTS = [
 SLACK = 5e-4  # m
 
 
-def corners(scene, geom: int) -> np.ndarray:
-    if scene.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
-        mesh = scene.geom_dataid[geom]
-        start = scene.mesh_vertadr[mesh]
-        return scene.mesh_vert[start : start + scene.mesh_vertnum[mesh]]
+def corners(model, geom: int) -> np.ndarray:
+    if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
+        mesh = model.geom_dataid[geom]
+        start = model.mesh_vertadr[mesh]
+        return model.mesh_vert[start : start + model.mesh_vertnum[mesh]]
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    return signs * scene.geom_size[geom]
+    return signs * model.geom_size[geom]
 
 
 def outside(points: np.ndarray, link: str) -> float:
@@ -40,21 +40,21 @@ def outside(points: np.ndarray, link: str) -> float:
 
 
 @pytest.mark.parametrize("opening", [0.0, 0.3, 0.6, 0.85])
-def test_every_corner_of_every_link_lies_in_a_capsule(scene, opening):
-    data = mujoco.MjData(scene)
+def test_every_corner_of_every_link_lies_in_a_capsule(model, opening):
+    data = mujoco.MjData(model)
     for name in GRIPPER_JOINTS:
-        data.qpos[scene.joint(name).qposadr[0]] = opening
-    mujoco.mj_kinematics(scene, data)
-    links = {scene.body(name).id: link for name, link in LINKS.items()}
+        data.qpos[model.joint(name).qposadr[0]] = opening
+    mujoco.mj_kinematics(model, data)
+    links = {model.body(name).id: link for name, link in LINKS.items()}
     seen = set()
-    for geom in range(scene.ngeom):
-        body = int(scene.geom_bodyid[geom])
+    for geom in range(model.ngeom):
+        body = int(model.geom_bodyid[geom])
         while body and body not in links:
-            body = int(scene.body_parentid[body])
+            body = int(model.body_parentid[body])
         if not body:
             continue
-        world = corners(scene, geom) @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom]
+        world = corners(model, geom) @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom]
         local = (world - data.xpos[body]) @ data.xmat[body].reshape(3, 3)
-        assert outside(local, links[body]) < SLACK, f"geom {geom} of {scene.body(body).name}"
+        assert outside(local, links[body]) < SLACK, f"geom {geom} of {model.body(body).name}"
         seen.add(links[body])
     assert seen == set(LINKS.values())

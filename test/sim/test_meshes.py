@@ -53,10 +53,11 @@ def test_a_truncated_file_is_named(tmp_path):
     path = tmp_path / "link.stl"
     path.write_bytes(b"\0" * 80 + struct.pack("<I", 2) + b"\0" * 50)
     with pytest.raises(SimulationError, match=r"link\.stl.*2 triangles in 184 bytes but has 134"):
-        meshes.read_stl(path)
+        meshes.read_stl(path, "pip install it")
 
 
-def test_missing_package_says_what_to_run(monkeypatch):
+@pytest.mark.parametrize("package", [meshes.XARM, meshes.ALOHA], ids=lambda package: package.robot)
+def test_missing_package_says_what_to_run(package, monkeypatch):
     monkeypatch.setattr(meshes.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SimulationError, match=r"pip install --no-deps gym-xarm==0\.1\.1"):
-        meshes.xarm_mesh_directory()
+    with pytest.raises(SimulationError, match=f"simulated {package.robot} .*pip install --no-deps gym-"):
+        package.read("link1")

@@ -13,11 +13,11 @@ import pytest
 from himoe_ros.core.errors import SimulationError
 from himoe_ros.sim import renderer
 from himoe_ros.sim.renderer import CameraRenderer
+from himoe_ros.sim.scene import build_scene, change_view
 from himoe_ros.sim.world import World
-from himoe_ros.sim.xarm7_scene import CAMERAS, build_scene, change_view
 
 
-@pytest.mark.parametrize("camera", CAMERAS)
+@pytest.mark.parametrize("camera", ["base", "left_wrist", "overview"])
 @pytest.mark.parametrize(("width", "height"), [(224, 224), (320, 240)])
 def test_images_have_the_asked_shape_and_show_something(world, layout, camera, width, height):
     world.reset(layout)
@@ -42,17 +42,17 @@ def test_policy_cameras_see_both_fruits_and_both_plates(world, layout, camera):
 def test_camera_and_light_may_be_changed(layout):
     pictures = []
     for shift, light in ((0.0, 1.0), (0.02, 1.0), (0.0, 0.75)):
-        model = build_scene(list(layout))
-        change_view(model, "base", shift, light, seed=1)
-        world = World(model)
+        scene = build_scene("xarm7", list(layout))
+        change_view(scene.model, "base", shift, light, seed=1)
+        world = World(scene)
         world.reset(layout)
-        with CameraRenderer(model, 224, 224) as camera_renderer:
+        with CameraRenderer(scene.model, 224, 224) as camera_renderer:
             pictures.append(camera_renderer.render(world.data, "base").astype(float))
     plain, moved, dark = pictures
     assert np.abs(moved - plain).mean() > 2 and moved.mean() == pytest.approx(plain.mean(), rel=0.05)
     assert 0.7 < dark.mean() / plain.mean() < 0.95
     with pytest.raises(SimulationError, match="expected a shift >= 0 m and a share of light from 0 to 1, got -1 and 1"):
-        change_view(build_scene([]), "base", -1, 1, 0)
+        change_view(build_scene("xarm7", []).model, "base", -1, 1, 0)
 
 
 def test_images_do_not_share_memory(world, layout):
@@ -65,7 +65,7 @@ def test_images_do_not_share_memory(world, layout):
 
 
 def test_unknown_camera_lists_the_cameras(world):
-    unknown = pytest.raises(ValueError, match="unknown camera 'front'.*left_wrist")
+    unknown = pytest.raises(SimulationError, match="'front' is no camera of the scene.*left_wrist")
     with CameraRenderer(world.model, 64, 64) as camera_renderer, unknown:
         camera_renderer.render(world.data, "front")
 
@@ -73,7 +73,7 @@ def test_unknown_camera_lists_the_cameras(world):
 def test_missing_gl_says_what_to_install(scene, monkeypatch):
     monkeypatch.delattr(mujoco, "Renderer")
     with pytest.raises(renderer.SimulationError, match="apt-get install libegl1"):
-        CameraRenderer(scene, 64, 64)
+        CameraRenderer(scene.model, 64, 64)
 
 
 def test_a_gl_library_that_is_not_there_is_explained(tmp_path):

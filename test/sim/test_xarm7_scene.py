@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from himoe_ros.core.errors import SimulationError
-from himoe_ros.sim.xarm7_scene import JOINTS, build_scene
+from himoe_ros.sim.scene import build_scene
+from himoe_ros.sim.xarm7_scene import JOINTS
 from himoe_ros.trials.things import THINGS
 
 # Modified Denavit-Hartenberg parameters of the vendor's manual: a (m), alpha (deg), d (m).
@@ -41,28 +42,28 @@ def forward(joints: np.ndarray) -> np.ndarray:
     return pose
 
 
-def test_kinematics_are_the_vendors(scene):
-    data = mujoco.MjData(scene)
+def test_kinematics_are_the_vendors(model):
+    data = mujoco.MjData(model)
     rng = np.random.default_rng(0)
     for _ in range(50):
-        joints = rng.uniform(*scene.jnt_range[[scene.joint(name).id for name in JOINTS]].T)
+        joints = rng.uniform(*model.jnt_range[[model.joint(name).id for name in JOINTS]].T)
         data.qpos[:7] = joints
-        mujoco.mj_kinematics(scene, data)
+        mujoco.mj_kinematics(model, data)
         expected = forward(joints)
         assert data.site("tcp").xpos == pytest.approx(expected[:3, 3], abs=1e-5)
         assert data.site("tcp").xmat.reshape(3, 3) == pytest.approx(expected[:3, :3], abs=1e-5)
 
 
-def test_ranges_are_the_vendors(scene):
+def test_ranges_are_the_vendors(model):
     full = (-2 * np.pi, 2 * np.pi)
     ranges = (full, (-2.059, 2.0944), full, (-0.19198, 3.927), full, (-1.69297, 3.141593), full)
     for name, expected in zip(JOINTS, ranges, strict=True):
-        assert scene.joint(name).range == pytest.approx(expected, abs=1e-5)
+        assert model.joint(name).range == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(("drive_rad", "gap_m"), [(0.0, 0.085), (0.85, 0.0)])
-def test_pads_stand_85_mm_apart_open_and_meet_closed(scene, drive_rad, gap_m):
-    data = mujoco.MjData(scene)
+def test_pads_stand_85_mm_apart_open_and_meet_closed(model, drive_rad, gap_m):
+    data = mujoco.MjData(model)
     for joint in (
         "drive_joint",
         "left_finger_joint",
@@ -70,16 +71,16 @@ def test_pads_stand_85_mm_apart_open_and_meet_closed(scene, drive_rad, gap_m):
         "right_finger_joint",
     ):
         data.joint(joint).qpos = drive_rad
-    mujoco.mj_kinematics(scene, data)
+    mujoco.mj_kinematics(model, data)
     left, right = data.geom("left_pad"), data.geom("right_pad")
-    thickness = 2 * scene.geom("left_pad").size[1]
+    thickness = 2 * model.geom("left_pad").size[1]
     across = left.xmat.reshape(3, 3)[:, 1]
     assert abs(across @ (left.xpos - right.xpos)) - thickness == pytest.approx(gap_m, abs=0.003)
     assert left.xmat == pytest.approx(right.xmat, abs=1e-9)
 
 
-def test_only_pads_table_and_objects_collide(scene):
-    colliding = {scene.geom(index).name for index in range(scene.ngeom) if scene.geom_contype[index]}
+def test_only_pads_table_and_objects_collide(model):
+    colliding = {model.geom(index).name for index in range(model.ngeom) if model.geom_contype[index]}
     assert colliding == {
         "left_pad",
         "right_pad",
@@ -93,15 +94,15 @@ def test_only_pads_table_and_objects_collide(scene):
 
 
 def test_shadows_are_a_choice():
-    assert build_scene([], shadows=True).light_castshadow.any()
+    assert build_scene("xarm7", [], shadows=True).model.light_castshadow.any()
 
 
-def test_no_shadows_unless_asked_for(scene):
-    assert not scene.light_castshadow.any()
+def test_no_shadows_unless_asked_for(model):
+    assert not model.light_castshadow.any()
 
 
 def test_things_are_as_large_as_judges_and_layouts_think():
-    model = build_scene(THINGS)
+    model = build_scene("xarm7", THINGS).model
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     for name, thing in THINGS.items():
@@ -127,4 +128,4 @@ def _corners(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> np.ndarra
 
 def test_a_thing_that_there_is_not_is_named():
     with pytest.raises(SimulationError, match="the simulation has no melon; it has apple, "):
-        build_scene(["apple", "melon"])
+        build_scene("xarm7", ["apple", "melon"])

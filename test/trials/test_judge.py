@@ -13,7 +13,7 @@ from himoe_ros.trials.judge import Judge, Verdict
 from himoe_ros.trials.layout import draw_layout
 from himoe_ros.trials.protocol import load_protocol
 from himoe_ros.trials.things import NESTED_M, PLATE, THINGS
-from himoe_ros.trials.truth import Pose, Truth
+from himoe_ros.trials.truth import Hand, Pose, Truth
 
 UP = np.array([0.0, 0.0, 1.0])
 HAND = np.array([0.36, 0.0, 0.26])
@@ -44,7 +44,7 @@ def pose(name: str, place, up=UP, speed: float = 0.0) -> Pose:
 def start(task: str) -> Truth:
     protocol = load_protocol(TASKS[task][0], config("trials"))
     things = {n: pose(n, [*PLACES[n], THINGS[n].foot]) for n in protocol.objects}
-    return Truth(0.0, things, 1.0, HAND)
+    return Truth(0.0, things, {"arm": Hand(1.0, HAND)})
 
 
 class Scene:
@@ -64,15 +64,13 @@ class Scene:
         rest = {"place": PLATE.top + THINGS[self.named].foot, "insert": NESTED_M, "stack": 0.04}[self.task]
         return self.start.things[target or self.target].place + [0, 0, rest]
 
-    def with_(self, name: str, place, opening: float = 1.0, **how) -> Truth:
-        return replace(
-            self.start, things={**self.start.things, name: pose(name, place, **how)}, gripper_opening=opening
-        )
+    def with_(self, name: str, place, opening: float = 1.0, tool=HAND, **how) -> Truth:
+        things = {**self.start.things, name: pose(name, place, **how)}
+        return replace(self.start, things=things, hands={"arm": Hand(opening, tool)})
 
     def held(self, name: str = "", place=HIGH) -> Truth:
         name = name or self.named
-        tool = np.asarray(place) + [0, 0, THINGS[name].top - 0.02]
-        return replace(self.with_(name, place, 0.7), tcp=tool)
+        return self.with_(name, place, 0.7, tool=np.asarray(place) + [0, 0, THINGS[name].top - 0.02])
 
     def after(self, *moments: Truth) -> Verdict:
         """The verdict on the moments, each lasting a second at 10 Hz, after the start."""
@@ -105,7 +103,7 @@ ENDS = {  # task -> what it looks like -> what became of the named thing
         "still rolling": lambda s: s.with_("apple", s.brought(), speed=0.05),
         "in the air over the plate": lambda s: s.with_("apple", s.brought() + [0, 0, 0.05]),
         "under the plate": lambda s: s.with_("apple", s.brought() - [0, 0, 0.03]),
-        "still held on the plate": lambda s: replace(s.with_("apple", s.brought(), 0.6), tcp=s.brought()),
+        "still held on the plate": lambda s: s.with_("apple", s.brought(), 0.6, tool=s.brought()),
         "back on the table": lambda s: s.with_("apple", [0.3, 0.0, 0.031]),
         "rolled over the edge": lambda s: s.with_("apple", [1.3, 0.0, -0.7]),
         "the plate is upside down": lambda s: replace(
@@ -118,7 +116,7 @@ ENDS = {  # task -> what it looks like -> what became of the named thing
         "lying in the mouth": lambda s: s.with_("red_cup", s.brought() + [0, 0, 0.05], up=[1, 0, 0.1]),
         "askew in the mouth": lambda s: s.with_("red_cup", s.brought() + [0.012, 0, 0.015], up=[0.4, 0, 1]),
         "not all the way in": lambda s: s.with_("red_cup", s.brought() + [0, 0, 0.02]),
-        "still held inside": lambda s: replace(s.with_("red_cup", s.brought(), 0.82), tcp=s.brought() + [0, 0, 0.052]),
+        "still held inside": lambda s: s.with_("red_cup", s.brought(), 0.82, tool=s.brought() + [0, 0, 0.052]),
         "both have fallen over": lambda s: replace(
             s.start,
             things={
@@ -136,7 +134,7 @@ ENDS = {  # task -> what it looks like -> what became of the named thing
         "nearly stacked, about to fall": lambda s: s.with_("red_block", s.brought() + [0.022, 0, 0]),
         "leaning against it": lambda s: s.with_("red_block", s.brought() + [0.03, 0, -0.012], up=[0.7, 0, 0.7]),
         "on an edge": lambda s: s.with_("red_block", s.brought() + [0, 0, 0.008], up=[0.7, 0, 0.7]),
-        "still held on it": lambda s: replace(s.with_("red_block", s.brought(), 0.5), tcp=s.brought()),
+        "still held on it": lambda s: s.with_("red_block", s.brought(), 0.5, tool=s.brought()),
         "in the air above": lambda s: s.with_("red_block", s.brought() + [0, 0, 0.03]),
         "under it": lambda s: s.with_("red_block", s.start.things["blue_block"].place - [0, 0, 0.04]),
         "fell off": lambda s: s.with_("red_block", [0.47, 0.16, 0.02]),
@@ -152,7 +150,7 @@ def test_not_brought(task, end):
 
 
 def test_let_go_of_with_the_gripper_half_open_counts_once_the_hand_is_away(scene):
-    near = replace(scene.with_(scene.named, scene.brought(), 0.85), tcp=scene.brought())
+    near = scene.with_(scene.named, scene.brought(), 0.85, tool=scene.brought())
     away = scene.with_(scene.named, scene.brought(), 0.85)
     assert reached(scene.after(scene.held(), near)) == [True, False]
     assert reached(scene.after(scene.held(), near, away)) == [True, True]
@@ -204,10 +202,59 @@ def test_lifted_a_little_is_not_picked(scene):
     assert reached(scene.after(scene.held(place=place))) == [False, False]
 
 
-@pytest.mark.parametrize("name", ["aloha/scoop", "aloha/cup_handover", "aloha/fold_shorts"])
+class Handover:
+    """Moments of a cup that goes from hand to hand."""
+
+    protocol = load_protocol("aloha/cup_handover", config("trials"))
+    on_table, on_plate = [0.15, 0.0, 0.0], [-0.15, 0.0, PLATE.top]
+
+    def moment(self, place, *holders: str, cup: str = "red_beaker", up=UP) -> Truth:
+        cups = {n: pose(n, [0.15, y, 0.0]) for n, y in (("red_beaker", 0.0), ("blue_beaker", 0.1))}
+        things = {**cups, "blue_plate": pose("blue_plate", [-0.15, 0.0, 0.0]), cup: pose(cup, place, up)}
+        away = {"left": np.array([-0.4, 0.0, 0.3]), "right": np.array([0.4, 0.0, 0.3])}
+        tool = np.asarray(place) + [0, 0, 0.05]
+        return Truth(0.0, things, {a: Hand(0.7, tool) if a in holders else Hand(1.0, away[a]) for a in away})
+
+    def after(self, *moments: Truth) -> Verdict:
+        judge = Judge(self.protocol, self.protocol.settings["red"])
+        for index, moment in enumerate([self.moment(self.on_table), *moments]):
+            for tick in range(10):
+                judge.observe(replace(moment, time_s=index + 0.1 * tick))
+        return judge.verdict
+
+
+HIGH_UP = [0.0, 0.0, 0.2]
+HANDOVERS = {  # what happens after the cup stood on the table -> stages
+    "handed over and placed": ([("right",), ("right", "left"), ("left",)], True, [True, True, True]),
+    "carried there by the right hand": ([("right",)], True, [True, False, False]),
+    "never let go by the right hand": ([("right",), ("right", "left")], True, [True, False, False]),
+    "taken by the left hand alone": ([("left",)], True, [False, False, False]),
+    "never placed": ([("right",), ("right", "left"), ("left",)], False, [True, True, False]),
+}
+
+
+@pytest.mark.parametrize("case", HANDOVERS)
+def test_a_cup_goes_from_the_right_hand_to_the_left_and_onto_the_plate(case):
+    holders, placed, expected = HANDOVERS[case]
+    scene = Handover()
+    end = [scene.moment(scene.on_plate)] if placed else []
+    assert reached(scene.after(*(scene.moment(HIGH_UP, *who) for who in holders), *end)) == expected
+
+
+def test_a_cup_that_lies_on_the_plate_or_is_another_was_not_handed_over():
+    scene = Handover()
+    way = [scene.moment(HIGH_UP, *who) for who in (("right",), ("right", "left"), ("left",))]
+    assert reached(scene.after(*way, scene.moment(scene.on_plate, up=[1, 0, 0]))) == [True, True, False]
+    verdict = scene.after(scene.moment(HIGH_UP, "right", cup="blue_beaker"))
+    assert reached(verdict) == [False, False, False] and verdict.wrong_object == "blue_beaker"
+
+
+@pytest.mark.parametrize("name", ["aloha/scoop", "aloha/fold_shorts"])
 def test_no_judge_pretends_to_know_a_task(name):
     protocol = load_protocol(name, config("trials"))
-    with pytest.raises(ConfigError, match=r"no judge knows .* it knows pick, then one of place, insert, stack"):
+    with pytest.raises(
+        ConfigError, match=r"no judge knows .* it knows some of pick, grasp, transfer, then one of place"
+    ):
         Judge(protocol, next(iter(protocol.settings.values())))
 
 

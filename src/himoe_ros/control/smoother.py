@@ -40,7 +40,7 @@ class JointSmoother:
         """
         Args:
             arm: its position, velocity, acceleration and jerk limits.
-            max_tool_speed: m/s, of the tool point in any motion; inf for an arm without kinematics.
+            max_tool_speed: m/s, of the tool point in any motion; inf for no limit.
         """
         self._arm = arm
         self._max_tool_speed = max_tool_speed
@@ -191,8 +191,8 @@ class JointSmoother:
             return False
 
     def _tool_jacobian(self) -> Floats | None:
-        """(3, J) m/rad, of the tool point where the joints are; None without kinematics."""
-        return None if self._arm.chain is None else self._arm.chain.jacobian(self.state.position)[:3]
+        """(3, J) m/rad, of the tool point where the joints are; None where its speed has no limit."""
+        return None if self._max_tool_speed == np.inf else self._arm.chain.jacobian(self.state.position)[:3]
 
     def _request(self, interface: ControlInterface, synchronization: Synchronization) -> InputParameter:
         """What stays the same: motions end together, on a straight line where they can; stops as soon as they can."""

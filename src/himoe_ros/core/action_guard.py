@@ -98,7 +98,7 @@ def check_command(command: Floats, last: Floats, arm: Arm, max_tool_speed: float
         command: (J + 1,) rad, joints and gripper of one arm, to be sent now.
         last: (J + 1,) rad, sent one tick ago, or where the robot is.
         arm: its limits; one that stands outside them may come back, but not go further.
-        max_tool_speed: m/s, of the tool point; not looked at without kinematics.
+        max_tool_speed: m/s, of the tool point; inf for no limit.
         dt: s since the last tick, >= 0.
 
     Raises:
@@ -117,7 +117,7 @@ def check_command(command: Floats, last: Floats, arm: Arm, max_tool_speed: float
             f"command of {name} must lie in [{lower[i]:.4f}, {upper[i]:.4f}] and move <= {speed[i]:g}/s, "
             f"got {command[i]:.4f} after {last[i]:.4f} in {dt:.4f} s"
         )
-    if arm.chain is not None:
+    if max_tool_speed < np.inf:
         travel = float(np.linalg.norm((arm.forward(command[:-1]) - arm.forward(last[:-1]))[:3, 3]))
         if travel > max_tool_speed * dt * (1 + ROUNDING) + ROUNDING:
             raise GuardError(f"command must move the tool <= {max_tool_speed:g} m/s, got {travel:.5f} m in {dt:.4f} s")

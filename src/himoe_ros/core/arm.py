@@ -54,7 +54,8 @@ class Arm:
         max_acceleration: rad/s^2, for each joint, > 0.
         max_jerk: rad/s^3, for each joint, > 0.
         park: (J,) rad, where to leave the arm.
-        chain: forward kinematics to the tool point; None if driven in joints only.
+        chain: forward kinematics to the tool point; None where unknown.
+        mount: (4, 4) m, pose of the base in the robot's frame.
         reference: (3, 3) orientation in which roll, pitch and yaw are all zero.
     """
 
@@ -68,13 +69,14 @@ class Arm:
     park: Floats
     gripper: Gripper
     chain: SerialChain | None
+    mount: Floats
     reference: Floats
 
     def forward(self, joints: Floats) -> Floats:
-        """(J,) rad -> (4, 4) pose of the tool point in the arm's base frame, m."""
+        """(J,) rad -> (4, 4) pose of the tool point in the robot's frame, m."""
         if self.chain is None:
             raise ConfigError(f"arm '{self.name}' has no 'kinematics' in its embodiment file")
-        return self.chain.forward(joints)
+        return self.mount @ self.chain.forward(joints)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Workspace:
 
 def parse_arm(name: str, data: Any, where: str) -> Arm:
     keys = ("first_slot", "joints", "position_limits_rad", "max_velocity_rad_s", "max_acceleration_rad_s2")
-    d = mapping(data, where, (*keys, "max_jerk_rad_s3", "home_rad", "gripper"), ("park_rad", "kinematics"))
+    d = mapping(data, where, (*keys, "max_jerk_rad_s3", "home_rad", "gripper"), ("park_rad", "kinematics", "mount"))
     joints = names(d["joints"], f"{where}.joints")
     lower, upper = pairs(d["position_limits_rad"], len(joints), f"{where}.position_limits_rad")
     home, park = (
@@ -130,6 +132,7 @@ def parse_arm(name: str, data: Any, where: str) -> Arm:
         park=park,
         gripper=_gripper(d["gripper"], f"{where}.gripper"),
         chain=chain,
+        mount=_mount(d["mount"], f"{where}.mount") if "mount" in d else np.eye(4),
         reference=reference,
     )
 
@@ -154,6 +157,14 @@ def _kinematics(data: Any, joints: int, where: str) -> tuple[SerialChain, Floats
     tool[:3, 3] = numbers(d["tool_m"], (3,), f"{where}.tool_m")
     chain = SerialChain(numbers(d["modified_dh"], (joints, 4), f"{where}.modified_dh"), tool)
     return chain, rpy_to_matrix(*numbers(d["reference_rpy_rad"], (3,), f"{where}.reference_rpy_rad").tolist())
+
+
+def _mount(data: Any, where: str) -> Floats:
+    d = mapping(data, where, ("xyz_m", "yaw_rad"))
+    mount = np.eye(4)
+    mount[:3, :3] = rpy_to_matrix(0.0, 0.0, number(d["yaw_rad"], f"{where}.yaw_rad"))
+    mount[:3, 3] = numbers(d["xyz_m"], (3,), f"{where}.xyz_m")
+    return mount
 
 
 def parse_workspace(data: Any, where: str) -> Workspace:

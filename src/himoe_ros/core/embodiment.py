@@ -84,6 +84,11 @@ class Embodiment:
         return _entry(self.action_spaces, name, f"action space of embodiment '{self.name}'")
 
     @property
+    def tells_tool(self) -> bool:
+        """Whether the tool's pose is part of what a policy may see."""
+        return any(space.names[0] in END_EFFECTOR for space in self.action_spaces.values())
+
+    @property
     def joint_names(self) -> tuple[str, ...]:
         """All joint names, grippers included, in slot order."""
         return tuple(n for arm in self.arms for n in (*arm.joints, arm.gripper.joint))
@@ -139,6 +144,8 @@ def _action_space(name: str, data: Any, arms: tuple[Arm, ...], where: str) -> Ac
     if name == "end_effector":
         if len(arms) != 1 or arms[0].chain is None:
             raise ConfigError(f"{where}: end_effector needs one arm with kinematics, there are {len(arms)} arms")
+        if not np.array_equal(arms[0].mount, np.eye(4)):
+            raise ConfigError(f"{where}: end_effector is told in the frame of the arm's base; leave out its mount")
         table = dict(enumerate((*END_EFFECTOR, arms[0].gripper.name)))
     else:
         table = {s: n for arm in arms for s, n in enumerate((*arm.joints, arm.gripper.name), start=arm.first_slot)}

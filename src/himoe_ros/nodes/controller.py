@@ -154,10 +154,10 @@ class Controller(ManagedNode):
         if tick.reading.warning:
             self.note(tick.reading.warning)
         self._joints.publish(joint_message(self._embodiment.joint_names, tick.reading.positions, now))
-        arm = self._embodiment.arms[0]
-        if arm.chain is not None:
+        if self._embodiment.tells_tool:
+            arm = self._embodiment.arms[0]
             joints = np.asarray(tick.reading.positions[: len(arm.joints)])
-            self._pose.publish(pose_message(arm.chain.forward(joints), now, "base"))
+            self._pose.publish(pose_message(arm.forward(joints), now, "base"))
         if tick.command is not None:
             self._counts["commands"] += 1
             self._action.publish(joint_message(self._embodiment.joint_names, tick.command, now))

@@ -28,10 +28,11 @@ from ..recording.episode import Episode
 from ..resources import config, version
 from ..sim.expert import STEP_S, STEPS, Expert
 from ..sim.renderer import CameraRenderer
+from ..sim.scene import build_scene
 from ..sim.sensor_noise import SensorNoise
+from ..sim.servos import Servos
 from ..sim.starts import sample_start
 from ..sim.world import World
-from ..sim.xarm7_scene import build_scene
 from ..teleop.tool import tool_slots
 from ..trials.judge import Judge
 from ..trials.layout import draw_layout, things_of
@@ -73,9 +74,9 @@ class Collection:
 class WorldDriver:
     """A Driver right over the physics: what is sent is reached a tick later, as by the box's servos."""
 
-    def __init__(self, world: World, embodiment: Embodiment, period: float) -> None:
+    def __init__(self, servos: Servos, embodiment: Embodiment, period: float) -> None:
         """`period`: s between two commands."""
-        self._world, self._gripper = world, embodiment.arms[0].gripper
+        self._servos, self._gripper = servos, embodiment.arms[0].gripper
         self._step = PUSH_RAD_S * period
         self._push = np.zeros(len(embodiment.arms[0].joints))
         self.push = self._push  # rad, by which the arm is to be held away from its command
@@ -87,12 +88,12 @@ class WorldDriver:
         """It is ready."""
 
     def read(self) -> Reading:
-        gripper = self._gripper.position(self._world.gripper_opening)
-        return Reading(np.append(self._world.joint_positions, gripper), "")
+        gripper = self._gripper.position(self._servos.gripper_opening)
+        return Reading(np.append(self._servos.joint_positions, gripper), "")
 
     def send(self, positions: Floats) -> None:
         self._push = self._push + np.clip(self.push - self._push, -self._step, self._step)
-        self._world.command(positions[:-1] + self._push, self._gripper.opening(float(positions[-1])))
+        self._servos.command(positions[:-1] + self._push, self._gripper.opening(float(positions[-1])))
 
     def stop(self) -> None:
         """The arm keeps its place."""
@@ -115,7 +116,8 @@ class Demonstrator:
         self._picture_every = round(self._safety.control_rate_hz / wanted.camera_rate_hz)
         self._protocol = load_protocol(wanted.protocol, config("trials"))
         self._settings = tuple(self._protocol.settings.values())
-        self._world = World(build_scene(things_of(self._protocol)))
+        self._world = World(build_scene("xarm7", things_of(self._protocol)))
+        (self._servos,) = self._world.arms
         self._renderer = CameraRenderer(self._world.model, wanted.width, wanted.height)
         self._ticks = 0
         self._episode: Episode | None = None
@@ -145,8 +147,8 @@ class Demonstrator:
         layout = draw_layout(self._protocol, asked, seed)
         self._world.reset(layout)
         tops = [np.array([x, y, THINGS[n].foot + THINGS[n].top]) for n, (x, y, _) in layout.items()]
-        self._world.place_arm(*sample_start(rng, self._arm, tops))
-        self._driver = WorldDriver(self._world, self._embodiment, self._dt)
+        self._servos.place(*sample_start(rng, self._arm, tops))
+        self._driver = WorldDriver(self._servos, self._embodiment, self._dt)
         self._loop = ControlLoop(self._driver, self._embodiment, self._space, self._safety)
         self._loop.arm()
         if rng.random() < self._wanted.switch:  # on the way to another thing, before anybody records
@@ -170,7 +172,7 @@ class Demonstrator:
 
     def _truth(self) -> Truth:
         world = self._world
-        return truth_from_state(self._now(), self._arm, world.state_names(), world.state(), world.state_velocity())
+        return truth_from_state(self._now(), [self._arm], world.state_names(), world.state(), world.state_velocity())
 
     def _plans(self, asked: Setting, seconds: float) -> Iterator[bool]:
         """One plan of the expert after another, each followed for STEP_S; whether it has finished."""
@@ -178,9 +180,9 @@ class Demonstrator:
         expert = Expert(self._rng, task)
         for _ in range(round(seconds / STEP_S)):
             things, now = self._truth().things, self._now()
-            tool = tool_slots(self._arm, self._world.joint_positions)
+            tool = tool_slots(self._arm, self._servos.joint_positions)
             rows = expert.plan(
-                tool, self._world.gripper_opening, things[named].place, things[named].yaw, things[target].place
+                tool, self._servos.gripper_opening, things[named].place, things[named].yaw, things[target].place
             )
             chunk = ActionChunk(now, self._space.names, rows, STEP_S * np.arange(1, STEPS + 1))
             self._loop.accept(chunk, now, now)

@@ -41,15 +41,16 @@ class SimCameras(ManagedNode):
             raise ConfigError(f"width, height and rate_hz must be > 0, got {self._width}, {self._height}, {self._rate}")
         # MuJoCo loads its drawing library when imported, so only here can a missing one be told plainly.
         from ..sim.renderer import CameraRenderer  # noqa: PLC0415
+        from ..sim.scene import build_scene, change_view  # noqa: PLC0415
         from ..sim.sensor_noise import SensorNoise  # noqa: PLC0415
         from ..sim.world import World  # noqa: PLC0415
-        from ..sim.xarm7_scene import build_scene, change_view  # noqa: PLC0415
 
         cameras = load_embodiment(self._embodiment_name, config("embodiments")).cameras
-        model = build_scene(things_of(load_protocol(self._name, config("trials"))), shadows=self._shadows)
-        change_view(model, cameras[0].name, self._shift, self._light, self._seed)
-        self._world = World(model)
-        self._renderer = CameraRenderer(model, self._width, self._height)
+        things = things_of(load_protocol(self._name, config("trials")))
+        scene = build_scene(self._embodiment_name, things, shadows=self._shadows)
+        change_view(scene.model, cameras[0].name, self._shift, self._light, self._seed)
+        self._world = World(scene)
+        self._renderer = CameraRenderer(scene.model, self._width, self._height)
         self._images = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in cameras}
         self._noise = {name: SensorNoise(self._height, self._width) for name in self._images}
         self._counts = dict.fromkeys(self._images, 0)

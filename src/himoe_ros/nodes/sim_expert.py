@@ -54,7 +54,7 @@ class SimExpert(Teleop):
         if self._expert is None:
             self._expert = self._make(self._rng, task)
         stamp = seconds(message.header.stamp)
-        things = truth_from_state(stamp, arm, message.name, message.position, message.velocity).things
+        things = truth_from_state(stamp, [arm], message.name, message.position, message.velocity).things
         state = self.state()
         joints = np.array([state.joints[joint] for joint in arm.joints])
         thing, place = things[named], things[target].place

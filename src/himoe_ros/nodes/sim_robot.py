@@ -16,8 +16,8 @@ from sensor_msgs.msg import JointState
 from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError, SimulationError
 from ..resources import config
+from ..sim.scene import build_scene
 from ..sim.world import World
-from ..sim.xarm7_scene import build_scene
 from ..sim.xarm_box import XArmBox
 from ..sim.xarm_faults import inject
 from ..sim.xarm_log import Received
@@ -59,9 +59,9 @@ class SimRobot(ManagedNode):
     def setup(self) -> None:
         self._arm = load_embodiment("xarm7", config("embodiments")).arms[0]
         self._protocol = load_protocol(self._name, config("trials")).widened(self._spread)
-        self._world = World(build_scene(things_of(self._protocol)))
+        self._world = World(build_scene("xarm7", things_of(self._protocol)))
         self._world.reset(self._layout())
-        self._box = XArmBox(self._world, time.monotonic(), on_received=self._publish_request)
+        self._box = XArmBox(self._world.arms[0], time.monotonic(), on_received=self._publish_request)
         host, _, port = self._address.partition(":")
         self._server = XArmServer(self._box, host, control_port=int(port or CONTROL_PORT))
 

@@ -186,8 +186,8 @@ class TrialView:
 
     def _on_truth(self, message: JointState) -> None:
         self._heard["sim/state"] = time.monotonic()
-        arm, stamp = self._embodiment.arms[0], seconds(message.header.stamp)
-        self.truth = truth_from_state(stamp, arm, message.name, message.position, message.velocity)
+        arms, stamp = self._embodiment.arms, seconds(message.header.stamp)
+        self.truth = truth_from_state(stamp, arms, message.name, message.position, message.velocity)
         with self._lock:
             if self._watched is not None:
                 self._watched.observe(self.truth)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..core.embodiment import END_EFFECTOR, Embodiment
+from ..core.embodiment import Embodiment
 from ..core.errors import HimoeError, ObservationError, RecordingError
 from ..core.messages import pose_array, seconds
 from ..core.observation import Floats, Observation, RobotState
@@ -73,7 +73,7 @@ def read_frames(info: BagInfo, embodiment: Embodiment, limits: SyncLimits, rate_
     """
     pending: list[tuple[Observation, Floats, Mapping[str, float]]] = []
     index, repeated, last = 0, 0, 0.0
-    synchronizer = Synchronizer([c.name for c in embodiment.cameras], _needs_eef(embodiment), limits)
+    synchronizer = Synchronizer([c.name for c in embodiment.cameras], embodiment.tells_tool, limits)
     replay = _Replay(synchronizer, info.about.get("task", ""))
     for observation in _observations(info, embodiment, replay, 1.0 / rate_hz):
         repeated, last = repeated + (observation.stamp == last), observation.stamp
@@ -187,12 +187,8 @@ def _command_at(embodiment: Embodiment, replay: _Replay, stamp: float) -> Floats
         return None
     joints = replay.commands[nearest]
     arm = embodiment.arms[0]
-    eef = arm.forward(np.array([joints[j] for j in arm.joints])) if arm.chain is not None else None
+    eef = arm.forward(np.array([joints[j] for j in arm.joints])) if embodiment.tells_tool else None
     try:
         return unified(embodiment, RobotState(joints, eef))
     except HimoeError as error:
         raise RecordingError(f"a command cannot be told in unified slots: {error}") from error
-
-
-def _needs_eef(embodiment: Embodiment) -> bool:
-    return any(space.names[0] in END_EFFECTOR for space in embodiment.action_spaces.values())

@@ -1,4 +1,4 @@
-"""Vendor meshes of the xArm7, read from the gym-xarm package and thinned for CPU rendering."""
+"""Vendors' meshes, read from packages that ship them, and thinned for CPU rendering; and meshes turned on a lathe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from ..core.errors import SimulationError
 
-INSTALL_HINT = "pip install --no-deps gym-xarm==0.1.1"
 HEADER_BYTES = 84
 CREASE_DEG = 40.0
 STL_FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -31,48 +30,79 @@ class Mesh:
     faces: np.ndarray
 
 
-def xarm_mesh_directory() -> Path:
-    """Find the STL files of the gym-xarm package without importing the package.
+@dataclass(frozen=True)
+class MeshPackage:
+    """A package on PyPI that ships a vendor's meshes, of which no code is used.
 
-    Raises:
-        SimulationError: gym-xarm is not installed here, or holds no meshes.
+    Attributes:
+        name: as imported.
+        folder: of the STL files, inside it.
+        scale: m, of a file's unit.
+        robot: for messages.
+        install: a command.
     """
-    spec = importlib.util.find_spec("gym_xarm")
-    for location in (spec.submodule_search_locations or []) if spec else []:
-        directory = Path(location) / "tasks" / "assets" / "mesh"
-        if directory.is_dir():
-            return directory
-    found = f"a gym_xarm without them at {spec.origin}" if spec else "no package gym_xarm"
-    raise SimulationError(
-        "the simulated xArm7 needs the STL meshes of gym-xarm 0.1.1 "
-        f"(gym_xarm/tasks/assets/mesh/*.stl), but found {found}; run: {INSTALL_HINT}"
-    )
+
+    name: str
+    folder: str
+    scale: float
+    robot: str
+    install: str
+
+    def directory(self) -> Path:
+        """Find the STL files without importing the package.
+
+        Raises:
+            SimulationError: the package is not installed here, or holds no meshes.
+        """
+        spec = importlib.util.find_spec(self.name)
+        for location in (spec.submodule_search_locations or []) if spec else []:
+            directory = Path(location) / self.folder
+            if directory.is_dir():
+                return directory
+        found = f"a {self.name} without them at {spec.origin}" if spec else f"no package {self.name}"
+        raise SimulationError(
+            f"the simulated {self.robot} needs the STL meshes of {self.name}/{self.folder}, but found {found}; "
+            f"run: {self.install}"
+        )
+
+    def read(self, name: str) -> np.ndarray:
+        """(F, 3, 3) float64, m: the three corners of every triangle of a mesh.
+
+        Raises:
+            SimulationError: the package or the mesh is not there, or the file is damaged.
+        """
+        return self.scale * read_stl(self.directory() / f"{name}.stl", self.install)
 
 
-def read_stl(path: Path) -> np.ndarray:
+def read_stl(path: Path, install: str) -> np.ndarray:
     """Read a binary STL file.
 
     Args:
         path: the file.
+        install: the command that brings it.
 
     Returns:
-        (F, 3, 3) float64, m: the three corners of every triangle.
+        (F, 3, 3) float64, in the file's unit: the three corners of every triangle.
 
     Raises:
         SimulationError: no such file, or its length does not fit its own triangle count.
     """
     if not path.is_file():
-        raise SimulationError(f"expected a mesh at {path}, found none; run: {INSTALL_HINT}")
+        raise SimulationError(f"expected a mesh at {path}, found none; run: {install}")
     data = path.read_bytes()
     count = int.from_bytes(data[HEADER_BYTES - 4 : HEADER_BYTES], "little")
     expected = HEADER_BYTES + count * STL_FACET.itemsize
     if len(data) != expected:
         raise SimulationError(
             f"{path} should hold {count} triangles in {expected} bytes but has {len(data)}: "
-            f"not a whole binary STL file; reinstall with: {INSTALL_HINT}"
+            f"not a whole binary STL file; reinstall with: {install}"
         )
     facets = np.frombuffer(data, STL_FACET, count, HEADER_BYTES)
     return facets["corners"].astype(np.float64)
+
+
+XARM = MeshPackage("gym_xarm", "tasks/assets/mesh", 1.0, "xArm7", "pip install --no-deps gym-xarm==0.1.1")
+ALOHA = MeshPackage("gym_aloha", "assets", 1e-3, "ALOHA", "pip install --no-deps gym-aloha==0.1.5")
 
 
 def decimate(corners: np.ndarray, cell: float) -> Mesh:

@@ -52,10 +52,10 @@ class CameraRenderer:
             (H, W, 3) uint8 RGB, a new array.
 
         Raises:
-            ValueError: no such camera.
+            SimulationError: no such camera.
         """
         if camera_name not in self._cameras:
-            raise ValueError(f"unknown camera {camera_name!r}; the scene has {self._cameras}")
+            raise SimulationError(f"'{camera_name}' is no camera of the scene; there are: {', '.join(self._cameras)}")
         self._renderer.update_scene(data, camera_name)
         return self._renderer.render(out=self._image).copy()
 

@@ -117,7 +117,7 @@ def _judged(info: BagInfo, protocol: Protocol, result: TrialResult, embodiment: 
         m = recorded.message
         if seconds(m.header.stamp) > result.began + result.seconds:
             break  # what came to rest later was too late
-        judge.observe(truth_from_state(seconds(m.header.stamp), embodiment.arms[0], m.name, m.position, m.velocity))
+        judge.observe(truth_from_state(seconds(m.header.stamp), embodiment.arms, m.name, m.position, m.velocity))
     verdict = judge.verdict
     return replace(
         result, stages=dict(verdict.stages), wrong_object=verdict.wrong_object, wrong_target=verdict.wrong_target

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import ConfigError
 from .protocol import Protocol, Setting
 from .things import PLATE, THINGS
-from .truth import Pose, Truth
+from .truth import Hand, Pose, Truth
 
 LIFT_M = 0.05
 HOLD_RADIUS_M = 0.035  # of the tool point from the upright axis of what it holds
@@ -44,10 +44,11 @@ class Verdict:
 
 
 def on_plate(fruit: Pose, plate: Pose, name: str) -> bool:
-    """The middle of a fruit is above a plate, and it lies on the plate itself."""
-    offset = fruit.place - plate.place
-    height = offset[2] - PLATE.top - THINGS[name].foot
-    return bool(np.linalg.norm(offset[:2]) < PLATE.radius and abs(height) < ON_PLATE_M and plate.up[2] > UPRIGHT)
+    """The middle of a fruit or an upright cup is above a plate, and it lies on the plate itself."""
+    offset, thing = fruit.place - plate.place, THINGS[name]
+    height = offset[2] - PLATE.top - thing.foot
+    above = np.linalg.norm(offset[:2]) < PLATE.radius and abs(height) < ON_PLATE_M
+    return bool(above and plate.up[2] > UPRIGHT and (thing.kind != "cup" or fruit.up[2] > UPRIGHT))
 
 
 def in_cup(inner: Pose, outer: Pose, _name: str) -> bool:
@@ -68,6 +69,7 @@ def on_block(top: Pose, bottom: Pose, name: str) -> bool:
     return bool(np.linalg.norm(offset[:2]) < STACKED_AXIS_M and abs(height) < STACKED_HEIGHT_M)
 
 
+HOLDS = {"pick": None, "grasp": "right", "transfer": "left"}  # stage -> the arm that holds it, alone; None: any does
 RELATIONS: Mapping[str, Callable[[Pose, Pose, str], bool]] = {"place": on_plate, "insert": in_cup, "stack": on_block}
 
 
@@ -85,16 +87,16 @@ class Judge:
             ConfigError: no judge knows the protocol's stages or things.
         """
         stages, roles = list(protocol.stages), list(setting.roles.values())
-        if len(stages) != 2 or stages[0] != "pick" or stages[1] not in RELATIONS or len(roles) != 2:
+        if len(stages) < 2 or set(stages[:-1]) - set(HOLDS) or stages[-1] not in RELATIONS or len(roles) != 2:
             raise ConfigError(
-                f"{protocol.name}: no judge knows the stages {stages} of {len(roles)} things; it knows pick, then "
-                f"one of {', '.join(RELATIONS)}, of two"
+                f"{protocol.name}: no judge knows the stages {stages} of {len(roles)} things; it knows some of "
+                f"{', '.join(HOLDS)}, then one of {', '.join(RELATIONS)}, of two"
             )
         if unknown := sorted(set(roles) - set(THINGS)):
             raise ConfigError(f"{protocol.name}: no judge knows {', '.join(unknown)}; it knows {', '.join(THINGS)}")
         self._named, self._target = roles
-        self._pick, self._bring = stages
-        self._relation = RELATIONS[stages[1]]
+        *self._holds, self._bring = stages
+        self._relation = RELATIONS[self._bring]
         self._verdict = Verdict(dict.fromkeys(stages, False))
         self._start: dict[str, float] | None = None
         self._resting_since: dict[str, float] = {}
@@ -108,29 +110,34 @@ class Judge:
         """Take in one moment, in order of time; at 10 Hz or more no lift is missed."""
         if self._start is None:
             self._start = {name: float(pose.place[2]) for name, pose in truth.things.items()}
-        lifted = [name for name in truth.things if self._is_lifted(name, truth)]
-        picked = self._verdict.stages[self._pick] or self._named in lifted
+        holders = {name: self._holders(name, truth) for name in truth.things}
+        reached, picked = {}, True
+        for stage in self._holds:
+            by = {HOLDS[stage] or arm for arm in holders[self._named]}
+            picked = self._verdict.stages[stage] or (picked and bool(by) and by == holders[self._named])
+            reached[stage] = picked
         kind = THINGS[self._target].kind
         targets = [n for n in truth.things if n != self._named and THINGS[n].kind == kind]
         rests = [n for n in targets if picked and self._rests(n, truth)]
-        others = [n for n in lifted if n != self._named]
+        others = [n for n, arms in holders.items() if arms and n != self._named]
         self._verdict = Verdict(
-            {
-                self._pick: picked,
-                self._bring: self._verdict.stages[self._bring] or self._target in rests,
-            },
+            {**reached, self._bring: self._verdict.stages[self._bring] or self._target in rests},
             wrong_object=self._verdict.wrong_object or (others[0] if others else ""),
             wrong_target=next((n for n in rests if n != self._target), ""),
         )
         return self._verdict
 
-    def _is_lifted(self, name: str, truth: Truth) -> bool:
-        high = truth.things[name].place[2] - self._start[name] > LIFT_M
-        return bool(high and truth.gripper_opening < GRIPPING and self._at_hand(name, truth))
+    def _holders(self, name: str, truth: Truth) -> set[str]:
+        """Arms that hold a thing up."""
+        if truth.things[name].place[2] - self._start[name] <= LIFT_M:
+            return set()
+        return {
+            arm for arm, hand in truth.hands.items() if hand.opening < GRIPPING and self._at_hand(name, hand, truth)
+        }
 
-    def _at_hand(self, name: str, truth: Truth) -> bool:
+    def _at_hand(self, name: str, hand: Hand, truth: Truth) -> bool:
         """Between the fingers, or where they would be."""
-        thing, (x, y, z) = THINGS[name], truth.tcp - truth.things[name].place
+        thing, (x, y, z) = THINGS[name], hand.tcp - truth.things[name].place
         return bool(np.hypot(x, y) < HOLD_RADIUS_M and -thing.foot - HOLD_REACH_M < z < thing.top + HOLD_REACH_M)
 
     def _rests(self, target: str, truth: Truth) -> bool:
@@ -138,7 +145,7 @@ class Judge:
         quiet = (
             self._relation(named, other, self._named)
             and max(named.speed, other.speed) < RESTING_SPEED_M_S
-            and (truth.gripper_opening >= OPEN_GRIPPER or not self._at_hand(self._named, truth))
+            and all(h.opening >= OPEN_GRIPPER or not self._at_hand(self._named, h, truth) for h in truth.hands.values())
         )
         if not quiet:
             self._resting_since.pop(target, None)

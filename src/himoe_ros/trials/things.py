@@ -30,6 +30,7 @@ def _ball(radius: float) -> Thing:
 
 PLATE = Thing("plate", 0.075, 0.0, 0.004, gripped=False)  # its surface; the rim is for the eye
 CUP = Thing("cup", 0.0355, 0.0, 0.072)
+BEAKER = Thing("cup", 0.027, 0.0, 0.105)  # slim enough for ALOHA's fingers, and tall enough for two hands
 BLOCK = Thing("block", 0.0283, 0.02, 0.02)
 NESTED_M = 0.024  # a cup's foot over that of the one it stands in: there their walls meet
 THINGS = {
@@ -38,5 +39,6 @@ THINGS = {
     "pomegranate": _ball(0.034),
     **{f"{colour}_plate": PLATE for colour in ("blue", "pink", "purple")},
     **{f"{colour}_cup": CUP for colour in ("red", "yellow", "blue", "green")},
+    **{f"{colour}_beaker": BEAKER for colour in ("red", "yellow", "blue")},
     **{f"{colour}_block": BLOCK for colour in ("red", "yellow", "blue")},
 }

@@ -14,7 +14,7 @@ from ..core.observation import Floats
 
 @dataclass(frozen=True)
 class Pose:
-    """One thing. Frame: base of the arm.
+    """One thing. Frame: the robot's.
 
     Attributes:
         place: (3,) m, of its origin.
@@ -30,44 +30,59 @@ class Pose:
 
 
 @dataclass(frozen=True)
+class Hand:
+    """One gripper.
+
+    Attributes:
+        opening: 0 closed .. 1 open.
+        tcp: (3,) m, tool point.
+    """
+
+    opening: float
+    tcp: Floats
+
+
+@dataclass(frozen=True)
 class Truth:
     """One moment.
 
     Attributes:
         time_s: s.
         things: by name.
-        gripper_opening: 0 closed .. 1 open.
-        tcp: (3,) m, tool point.
+        hands: by the name of the arm.
     """
 
     time_s: float
     things: Mapping[str, Pose]
-    gripper_opening: float
-    tcp: Floats
+    hands: Mapping[str, Hand]
 
 
 def truth_from_state(
-    time: float, arm: Arm, names: Sequence[str], values: Sequence[float], rates: Sequence[float]
+    time: float, arms: Sequence[Arm], names: Sequence[str], values: Sequence[float], rates: Sequence[float]
 ) -> Truth:
     """The truth out of a labelled state of the world, such as the simulator publishes it.
 
     Args:
         time: s.
-        arm: the arm at the table, whose kinematics give the tool point.
+        arms: those at the table, whose kinematics give the tool points.
         names, values, rates: labels such as `joint1`, `apple.x` .. `apple.qz`; m, rad, quaternion parts and
             their rates per second.
 
     Raises:
-        KinematicsError: the arm has no kinematics.
+        ConfigError: an arm has no kinematics.
     """
     value, rate = dict(zip(names, values, strict=True)), dict(zip(names, rates, strict=True))
     things = [name.removesuffix(".qw") for name in names if name.endswith(".qw")]
     return Truth(
         time_s=time,
         things={thing: _pose(thing, value, rate) for thing in things},
-        gripper_opening=arm.gripper.opening(value[arm.gripper.joint]),
-        tcp=arm.forward(np.array([value[joint] for joint in arm.joints]))[:3, 3],
+        hands={arm.name: _hand(arm, value) for arm in arms},
     )
+
+
+def _hand(arm: Arm, value: Mapping[str, float]) -> Hand:
+    tool = arm.forward(np.array([value[joint] for joint in arm.joints]))
+    return Hand(arm.gripper.opening(value[arm.gripper.joint]), tool[:3, 3])
 
 
 def _pose(thing: str, value: Mapping[str, float], rate: Mapping[str, float]) -> Pose:

@@ -1,0 +1,65 @@
+"""The model of ALOHA: kinematics and limits of its embodiment, grippers, hands that hold."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import pytest
+
+from himoe_ros.core.embodiment import load_embodiment
+from himoe_ros.resources import config
+from himoe_ros.sim.aloha_scene import ALOHA
+from himoe_ros.sim.scene import Scene, build_scene
+from himoe_ros.sim.world import World
+
+EMBODIMENT = load_embodiment("aloha", config("embodiments"))
+CUPS = ("red_beaker", "yellow_beaker", "blue_beaker")
+
+
+@pytest.fixture(scope="module")
+def aloha() -> Scene:
+    return build_scene("aloha", [*CUPS, "blue_plate"])
+
+
+def test_joints_limits_and_kinematics_are_those_of_the_embodiment(aloha):
+    model, data, rng = aloha.model, mujoco.MjData(aloha.model), np.random.default_rng(0)
+    for arm, names in zip(EMBODIMENT.arms, ALOHA, strict=True):
+        assert arm.joints == names.joints and np.array_equal(arm.bounds.rest, names.home)
+        ranges = np.array([model.joint(name).range for name in arm.joints])
+        assert ranges == pytest.approx(np.stack([arm.bounds.lower, arm.bounds.upper], axis=1))
+        for _ in range(30):
+            joints = rng.uniform(arm.bounds.lower, arm.bounds.upper)
+            data.qpos[[model.joint(name).qposadr[0] for name in arm.joints]] = joints
+            mujoco.mj_kinematics(model, data)
+            assert arm.forward(joints)[:3, 3] == pytest.approx(data.site(names.tool).xpos, abs=1e-5)
+
+
+@pytest.mark.parametrize("opening", [0.0, 0.4, 1.0])
+def test_grippers_tell_their_motors_angle_and_pads_meet_when_closed(aloha, opening):
+    world = World(aloha)
+    world.reset({})
+    for servos, arm in zip(world.arms, EMBODIMENT.arms, strict=True):
+        servos.command(servos.names.home, opening)
+        world.step(1.0)
+        told = dict(zip(world.state_names(), world.state(), strict=True))[arm.gripper.joint]
+        assert arm.gripper.opening(told) == pytest.approx(opening, abs=0.05)
+        left, right = (world.data.geom(f"{arm.name}_{side}_pad") for side in ("left", "right"))
+        gap = np.linalg.norm(left.xpos - right.xpos) - 2 * world.model.geom(f"{arm.name}_left_pad").size[1]
+        assert gap == pytest.approx(0.072 * opening, abs=0.003)
+
+
+def test_only_pads_table_and_things_collide(aloha):
+    model = aloha.model
+    colliding = {model.geom(index).name for index in range(model.ngeom) if model.geom_contype[index]}
+    pads = {f"{arm}_{side}_pad" for arm in ("left", "right") for side in ("left", "right")}
+    assert colliding - {""} == {*pads, *CUPS, "blue_plate", "table", "shelf"}, "walls of cups have no name"
+
+
+def test_both_arms_follow_and_do_not_feel_each_other(aloha):
+    world = World(aloha)
+    world.reset({})
+    left, right = world.arms
+    left.command(left.names.home + 0.2, 1.0)
+    world.step(1.0)
+    assert left.joint_positions == pytest.approx(left.names.home + 0.2, abs=2e-3)
+    assert right.joint_positions == pytest.approx(right.names.home, abs=1e-3)
