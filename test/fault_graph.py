@@ -29,7 +29,7 @@ from himoe_ros.bringup import environment, simulated_address
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.messages import seconds
 from himoe_ros.nodes.managed import LATCHED, RECORD
-from himoe_ros.nodes.sim_robot import LOG
+from himoe_ros.nodes.sim_xarm7 import LOG
 from himoe_ros.resources import config
 from himoe_ros.sim.xarm_protocol import PRIVATE, Function, Request, encode_request
 
@@ -39,6 +39,9 @@ ARM = XARM7.arms[0]
 HOLD_WITHIN_S = 0.1  # of the fault table: decelerate, then hold
 TICKS_S = 0.03  # until a stop begins, and its last command has arrived
 STOP_S = ARM.max_velocity / ARM.max_acceleration + ARM.max_acceleration / ARM.max_jerk + TICKS_S  # the longest one
+
+
+MODULES = {"sim_robot": "sim_xarm7"}  # of nodes that are called otherwise
 
 
 class FaultGraph:
@@ -82,7 +85,14 @@ class FaultGraph:
             "sim_robot": {"address": self.address},
             "controller": {**self._controller, "robot_ip": self.address},
         }.get(name, {})
-        command = [sys.executable, "-m", module or f"himoe_ros.nodes.{name}", "--ros-args", "--log-level", "error"]
+        command = [
+            sys.executable,
+            "-m",
+            module or f"himoe_ros.nodes.{MODULES.get(name, name)}",
+            "--ros-args",
+            "--log-level",
+            "error",
+        ]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={json.dumps(value)}"]
         for rule in remap:

@@ -18,6 +18,9 @@ from .options import ARGUMENTS, PLAY_ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMEN
 from .resources import EXPERT, NO_POLICY, config, own_policy
 from .trials.schedule import hide
 
+PROTOCOLS = {"xarm7": "xarm7/fruit_to_plate", "aloha": "aloha/cup_handover"}  # where no other is named
+FOLLOWERS = "follower_left,follower_right"
+STANDIN = Path(__file__).with_name("interbotix_standin")  # its packages, at the place of the vendor's
 SIM_ADDRESS = "127.0.0.2"
 SDK_PORT = 502  # built into the vendor's SDK
 UNPRIVILEGED_PORT = 10502
@@ -53,8 +56,9 @@ def teleop(robot: str, options: Mapping[str, object]) -> tuple[NodeSpec, ...]:
         robot: name of an embodiment.
         options: argument name -> value; missing ones take their default.
     """
-    load_embodiment(robot, config("embodiments"))
+    embodiment = load_embodiment(robot, config("embodiments"))
     value = {a.name: convert(a, options.get(a.name, a.default)) for a in TELEOP_ARGUMENTS}
+    value["action_space"] = value["action_space"] or next(iter(embodiment.action_spaces))
     device = value.pop("device")
     common = {"embodiment": robot, **{key: value[key] for key in ("action_space", "over_policy")}}
     if device == "keyboard":
@@ -103,42 +107,14 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
     Raises:
         ConfigError: an unknown robot or argument, or one with a wrong value.
     """
-    known = {a.name: a for a in arguments(robot, trials)}
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ConfigError(f"unknown arguments {unknown}; there are {sorted(known)}")
-    value = {name: convert(a, options.get(name, a.default)) for name, a in known.items()}
-    value["policy"] = value["policy"] or own_policy(robot)
-    if value["hardware"] not in ("sim", "real"):
-        raise ConfigError(f"hardware must be sim or real, got '{value['hardware']}'")
-    if value["seed"] < 0:
-        raise ConfigError(f"seed must be >= 0, got {value['seed']}")
-    if value["hardware"] == "real" and not value["robot_ip"]:
-        raise ConfigError("hardware real needs robot_ip: an xArm's address, or the names of ALOHA's followers")
-    if value["hardware"] == "sim" and robot != "xarm7":
-        raise ConfigError(f"there is no simulated '{robot}' yet; there is: xarm7")
-    if (trials or value["hardware"] == "sim") and not str(value["protocol"]).startswith(f"{robot}/"):
-        raise ConfigError(f"protocol '{value['protocol']}' is none of the {robot}'s; himoe trials list tells them")
+    value = _checked(robot, options, trials)
     common = {"use_sim_time": value["use_sim_time"], "embodiment": robot}
     specs = []
     address = value["robot_ip"]
     if value["hardware"] == "sim":
-        address = address or simulated_address()
+        address = address or simulated_address(robot)
         specs += _simulation(value, common, address)
-    specs += [
-        NodeSpec(
-            "controller",
-            f"{robot}_controller",
-            {
-                **common,
-                "action_space": value["action_space"],
-                "robot_ip": address,
-                "park_on_exit": value["park"],
-                "park_within_s": PARK_WITHIN_S,
-            },
-            leaves_within_s=(PARK_WITHIN_S if value["park"] else 0.0) + STOP_WITHIN_S,
-        ),
-    ]
+    specs.append(_controller(value, common, address))
     policies = str(value["policy"]).split(",")
     if trials:
         specs += _trials(value, common, policies)
@@ -154,6 +130,48 @@ def graph(robot: str, options: Mapping[str, object], trials: bool = False) -> tu
         behind = {name: f"policy/{name}" for name in PLANS} if value["takeover"] else {}
         specs.append(_policy(value, common, policies[0], "policy", behind))
     return tuple(specs)
+
+
+def _checked(robot: str, options: Mapping[str, object], trials: bool) -> dict[str, str | int | float | bool]:
+    """A value for every argument."""
+    known = {a.name: a for a in arguments(robot, trials)}
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigError(f"unknown arguments {unknown}; there are {sorted(known)}")
+    value = {name: convert(a, options.get(name, a.default)) for name, a in known.items()}
+    embodiment = load_embodiment(robot, config("embodiments"))
+    value["policy"] = value["policy"] or own_policy(robot)
+    value["action_space"] = value["action_space"] or next(iter(embodiment.action_spaces))
+    value["protocol"] = value["protocol"] or PROTOCOLS.get(robot, "")
+    if value["hardware"] not in ("sim", "real"):
+        raise ConfigError(f"hardware must be sim or real, got '{value['hardware']}'")
+    if value["seed"] < 0:
+        raise ConfigError(f"seed must be >= 0, got {value['seed']}")
+    if value["hardware"] == "real" and not value["robot_ip"]:
+        raise ConfigError("hardware real needs robot_ip: an xArm's address, or the names of ALOHA's followers")
+    if value["hardware"] == "sim" and robot not in PROTOCOLS:
+        raise ConfigError(f"there is no simulated '{robot}'; there are: {', '.join(PROTOCOLS)}")
+    if (trials or value["hardware"] == "sim") and not str(value["protocol"]).startswith(f"{robot}/"):
+        raise ConfigError(f"protocol '{value['protocol']}' is none of the {robot}'s; himoe trials list tells them")
+    return value
+
+
+def _controller(value: Mapping[str, object], common: Mapping[str, object], address: object) -> NodeSpec:
+    standin = value["hardware"] == "sim" and common["embodiment"] == "aloha"
+    paths = (str(STANDIN), os.environ.get("PYTHONPATH"))
+    return NodeSpec(
+        "controller",
+        f"{common['embodiment']}_controller",
+        {
+            **common,
+            "action_space": value["action_space"],
+            "robot_ip": address,
+            "park_on_exit": value["park"],
+            "park_within_s": PARK_WITHIN_S,
+        },
+        {"PYTHONPATH": os.pathsep.join(filter(None, paths))} if standin else {},
+        leaves_within_s=(PARK_WITHIN_S if value["park"] else 0.0) + STOP_WITHIN_S,
+    )
 
 
 def _policy(
@@ -200,8 +218,10 @@ def bench_graphs(seconds: float, out: Path) -> dict[str, tuple[NodeSpec, ...]]:
     }
 
 
-def simulated_address() -> str:
-    """Where the simulated control box listens: on the SDK's own port where this user may."""
+def simulated_address(robot: str) -> str:
+    """Names of the simulated followers, or where the control box listens: on the SDK's own port where this user may."""
+    if robot == "aloha":
+        return FOLLOWERS
     start = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     free = os.geteuid() == 0 or (start.exists() and int(start.read_text()) <= SDK_PORT)
     return SIM_ADDRESS if free else f"{SIM_ADDRESS}:{UNPRIVILEGED_PORT}"
@@ -226,9 +246,10 @@ def _simulation(value: Mapping[str, object], common: Mapping[str, object], addre
     }
     drawing = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     scene = {"protocol": value["protocol"], "seed": value["seed"]}
-    robot = {"address": address, "spread_m": value["spread_m"], **scene}
+    name = str(common["embodiment"])
+    robot = {"followers" if name == "aloha" else "address": address, "spread_m": value["spread_m"], **scene}
     cameras |= {k: value[k] for k in ("camera_shift_m", "light")}
     return [
-        NodeSpec("sim_robot", "sim_robot", robot, {"MUJOCO_GL": "disable"}),
+        NodeSpec(f"sim_{name}", "sim_robot", robot, {"MUJOCO_GL": "disable"}),
         NodeSpec("sim_cameras", "sim_cameras", {**common, **cameras, **scene}, drawing),
     ]

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bringup import bench_graphs, graph, recorder, teleop
+from .bringup import PROTOCOLS, bench_graphs, graph, recorder, teleop
 from .check_commands import add_check_commands
 from .core.errors import HimoeError
 from .model_commands import add_model_commands
@@ -140,6 +140,7 @@ def _up(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     options.policy = options.policy or own_policy("xarm7")
+    options.protocol = options.protocol or PROTOCOLS["xarm7"]
     told = UNTRAINED if is_preset(options.policy) else ""
     print(f"A simulated xArm7 driven by '{options.policy}' over ROS 2.\n{told}", flush=True)
     values = _values(options, (*ARGUMENTS, *TRIAL_ARGUMENTS))

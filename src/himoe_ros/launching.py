@@ -30,7 +30,7 @@ def trials_actions() -> list[Action]:
     """Everything trials.launch.py does: a session on the robot of its protocol."""
 
     def nodes(value: dict[str, str]) -> Sequence[NodeSpec]:
-        return graph(value["protocol"].split("/")[0], value, trials=True)
+        return graph(value["protocol"].split("/")[0] or "xarm7", value, trials=True)
 
     return _actions(arguments("xarm7", trials=True), nodes)
 

@@ -27,7 +27,7 @@ ARGUMENTS = (
         "with commas between",
     ),
     Argument("takeover", False, "the policy's plans pass through `himoe teleop ... --over-policy true`"),
-    Argument("action_space", "end_effector", "which action space of the embodiment the policy commands"),
+    Argument("action_space", "", "that the policy commands; the first of the embodiment's without it"),
     Argument("replan_period_s", 0.5, "s between the starts of two plans"),
     Argument("torch_threads", 1, "CPU threads of the policy"),
     Argument("image_width", 224, "px, simulated cameras"),
@@ -35,7 +35,7 @@ ARGUMENTS = (
     Argument("camera_rate_hz", 10.0, "images a second and simulated camera"),
     Argument("shadows", False, "simulated cameras show shadows (four times the rendering time on a CPU)"),
     Argument("seed", 0, "of the simulated scene and of untrained weights"),
-    Argument("protocol", "xarm7/fruit_to_plate", "file of config/trials; decides what lies on the simulated table"),
+    Argument("protocol", "", "file of config/trials; decides what lies on the simulated table (default: the robot's)"),
     Argument("spread_m", 0.0, "things are laid so far from their places at most; 0: as the protocol says"),
     Argument("camera_shift_m", 0.0, "the simulated base camera stands so far from its place, drawn by the seed"),
     Argument("light", 1.0, "share of the simulated light"),
@@ -63,7 +63,7 @@ RECORD_ARGUMENTS = (
 TELEOP_ARGUMENTS = (
     Argument("device", "keyboard", "keyboard, expert (simulation only), or a file of config/teleop"),
     Argument("device_file", "", "of a pad, such as /dev/input/event5; found by its name without it"),
-    Argument("action_space", "end_effector", "that the controller executes"),
+    Argument("action_space", "", "that the controller executes; the first of the embodiment's without it"),
     Argument("over_policy", False, "stand before a policy (himoe up ... --takeover true), to take over from it"),
     Argument("seed", 0, "of the expert's hand"),
 )

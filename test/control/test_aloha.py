@@ -1,4 +1,4 @@
-"""The ALOHA driver against a FAKE of Interbotix's packages, which has the real ones' names and traps."""
+"""The ALOHA driver against the stand-in for Interbotix's packages, which has the real ones' names and traps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
-from aloha_rig import JOINTS, SLEEP, FakeXsSdk, use_fakes
+from aloha_rig import JOINTS, SLEEP, Follower, use_standin
 
 from himoe_ros.control.aloha import AlohaDriver
 from himoe_ros.control.drivers import make_driver
@@ -26,7 +26,7 @@ NAMES = ("follower_left", "follower_right")
 
 @pytest.fixture(scope="module", autouse=True)
 def ros():
-    use_fakes()
+    use_standin()
     rclpy.init()
     yield
     rclpy.shutdown()
@@ -34,10 +34,10 @@ def ros():
 
 @pytest.fixture
 def arms():
-    made: list[FakeXsSdk] = []
+    made: list[Follower] = []
 
-    def make(name: str, **options) -> FakeXsSdk:
-        made.append(FakeXsSdk(name, **options))
+    def make(name: str, **options) -> Follower:
+        made.append(Follower(name, **options))
         return made[-1]
 
     yield make
@@ -52,7 +52,7 @@ def driver():
     made.close()
 
 
-def test_the_fake_has_the_signatures_of_the_real_one():
+def test_the_standin_has_the_signatures_of_the_real_one():
     told = {}
     for part in ("xs_modules.xs_robot.arm", "xs_modules.xs_robot.core", "xs_modules.xs_robot.gripper"):
         module = importlib.import_module(f"interbotix_{part}")
@@ -63,7 +63,7 @@ def test_the_fake_has_the_signatures_of_the_real_one():
     assert len(told) > 10 and {name: CONTRACT[name] for name in told} == told
 
 
-def moved(arm: FakeXsSdk, to: np.ndarray) -> bool:
+def moved(arm: Follower, to: np.ndarray) -> bool:
     deadline = time.monotonic() + 3.0
     while time.monotonic() < deadline and not np.allclose(arm.positions, to, atol=1e-3):
         time.sleep(0.01)
@@ -73,13 +73,13 @@ def moved(arm: FakeXsSdk, to: np.ndarray) -> bool:
 def test_both_arms_are_set_up_read_by_name_moved_and_held(arms, driver):
     left, right = arms(NAMES[0], gripper=1.0), arms(NAMES[1], gripper=1.2)
     driver.connect()
-    assert not [service for service, _ in left.asked if service != "get_robot_info"], "connecting changes nothing"
+    assert not [service for service, _ in left.sdk.asked if service != "get_robot_info"], "connecting changes nothing"
     assert driver.read().positions == pytest.approx([*SLEEP, 1.0, *SLEEP, 1.2])
     with pytest.raises(DriverError, match="arm again before commands are sent"):
         driver.send(np.zeros(14))
     driver.enable()
     for arm in (left, right):
-        told = [(service, values["name"]) for service, values in arm.asked if service != "get_robot_info"]
+        told = [(service, values["name"]) for service, values in arm.sdk.asked if service != "get_robot_info"]
         assert told == [
             ("reboot_motors", "gripper"),
             ("set_operating_modes", "arm"),
@@ -88,18 +88,18 @@ def test_both_arms_are_set_up_read_by_name_moved_and_held(arms, driver):
             ("torque_enable", "arm"),
             ("torque_enable", "gripper"),
         ]
-        assert arm.modes == {"arm": "position", "gripper": "current_based_position"}
+        assert arm.sdk.modes == {"arm": "position", "gripper": "current_based_position"}
     goal = np.array([*SLEEP, 0.8, *SLEEP, 1.4], np.float32)
     goal[0], goal[7] = 0.3, -0.4
     driver.send(goal)  # numpy's numbers: the API must get plain ones
     assert moved(left, goal[:7]) and moved(right, goal[7:])
     driver.stop()
-    assert left.torque == right.torque == {"arm": True, "gripper": True}, "what is held does not fall"
+    assert left.sdk.torque == right.sdk.torque == {"arm": True, "gripper": True}, "what is held does not fall"
     with pytest.raises(DriverError, match="arm again"):
         driver.send(goal)
-    left.asked.clear()
+    left.sdk.asked.clear()
     driver.enable()
-    assert {service for service, _ in left.asked} == {"torque_enable"}, "no mode is set again: torque would go"
+    assert {service for service, _ in left.sdk.asked} == {"torque_enable"}, "no mode is set again: torque would go"
 
 
 def test_one_arm_that_falls_silent_is_named_and_the_other_holds(arms, driver):
@@ -110,7 +110,7 @@ def test_one_arm_that_falls_silent_is_named_and_the_other_holds(arms, driver):
     goal[[0, 7]] = 1.0
     driver.send(goal)
     time.sleep(0.1)
-    left.silent = True
+    left.sdk.silent = True
     time.sleep(0.05)
     with pytest.raises(DriverError, match="'follower_left' is lost: it has not told where its joints are"):
         for _ in range(100):
@@ -121,8 +121,8 @@ def test_one_arm_that_falls_silent_is_named_and_the_other_holds(arms, driver):
     time.sleep(0.1)
     held = right.positions.copy()
     time.sleep(0.1)
-    assert np.allclose(right.positions[:6], held[:6]) and right.torque["gripper"], "the right one holds"
-    left.silent = False
+    assert np.allclose(right.positions[:6], held[:6]) and right.sdk.torque["gripper"], "the right one holds"
+    left.sdk.silent = False
     time.sleep(0.1)
     with pytest.raises(DriverError, match="arm again"):
         driver.read()
@@ -138,7 +138,7 @@ def test_nothing_that_is_not_finite_leaves(arms, driver):
     with pytest.raises(DriverError, match="expected finite positions"):
         driver.send(bad)
     time.sleep(0.1)
-    assert left.target == pytest.approx([*SLEEP, 1.0])
+    assert left.positions == pytest.approx([*SLEEP, 1.0])
 
 
 def test_one_arm_that_is_missing_is_named(arms, driver):
@@ -152,7 +152,7 @@ def test_one_arm_that_is_missing_is_named(arms, driver):
 def test_a_service_that_never_answers_is_named_in_bounded_time(arms, driver):
     left, _right = arms(NAMES[0]), arms(NAMES[1])
     driver.connect()
-    left.mute.add("torque_enable")
+    left.sdk.mute.add("torque_enable")
     begin = time.monotonic()
     with pytest.raises(DriverError, match="xs_sdk of 'follower_left' did not answer torque_enable within 2 s"):
         driver.enable()
@@ -160,7 +160,7 @@ def test_a_service_that_never_answers_is_named_in_bounded_time(arms, driver):
 
 
 def test_an_xs_sdk_that_does_not_tell_where_the_joints_are_is_named(arms, driver):
-    arms(NAMES[0]).silent = True
+    arms(NAMES[0]).sdk.silent = True
     arms(NAMES[1])
     with pytest.raises(DriverError, match=r"/follower_left/joint_states is silent"):
         driver.connect()

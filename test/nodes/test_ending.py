@@ -72,7 +72,7 @@ def test_the_demo_of_an_untrained_policy_ends_with_no_success_and_no_error(tmp_p
     ("arguments", "message"),
     [
         (["up", "spot"], "'spot' is no embodiment.*there are: aloha, xarm7"),
-        (["up", "aloha"], "no simulated 'aloha' yet"),
+        (["up", "aloha", "--protocol", "xarm7/cup_in_cup"], "'xarm7/cup_in_cup' is none of the aloha's"),
         (["up", "xarm7", "--hardware", "real"], "needs robot_ip"),
         (["up", "xarm7", "--hardware", "cardboard"], "hardware must be sim or real, got 'cardboard'"),
         (["up", "xarm7", "--seed", "many"], "'seed' must be of type int, got 'many'"),

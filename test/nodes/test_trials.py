@@ -98,7 +98,7 @@ def test_an_operator_judges_and_nothing_succeeds_by_mistake(workplace, tmp_path)
     process = himoe(
         *("trials", "run", "xarm7/fruit_to_plate", "--policy", "himoe_small", "--policy", "expert"),
         *("--trials", "1", "--time-limit-s", "2"),
-        *("--hardware", "real", "--robot-ip", simulated_address(), "--out", str(tmp_path)),
+        *("--hardware", "real", "--robot-ip", simulated_address("xarm7"), "--out", str(tmp_path)),
     )
     lines: list[str] = []
 
@@ -145,7 +145,7 @@ def test_an_operator_judges_and_nothing_succeeds_by_mistake(workplace, tmp_path)
     ("arguments", "words"),
     [
         (("run", "xarm7/juggling", "--policy", "expert"), "'xarm7/juggling' is no protocol in .* there are: aloha/"),
-        (("run", "aloha/scoop", "--policy", "himoe_small"), "no simulated 'aloha' yet"),
+        (("run", "aloha/scoop", "--policy", "himoe_small"), "the simulation has no black_rice, bowl"),
         (("run", "xarm7/cup_in_cup", "--policy", "a,b"), "different policies without commas"),
         (("report", "/nowhere"), "expected the log of a session at /nowhere"),
         (("resume", "/nowhere"), "expected the log of a session at /nowhere"),

@@ -116,10 +116,15 @@ class Servos:
         return self._torques.copy()
 
     @property
+    def gripper_position(self) -> float:
+        """rad or m, of the gripper's joint."""
+        return float(self._data.qpos[self._qpos[-1]])
+
+    @property
     def gripper_opening(self) -> float:
         """0 closed .. 1 open, measured."""
         names = self.names
-        share = (self._data.qpos[self._qpos[-1]] - names.closed) / (names.open - names.closed)
+        share = (self.gripper_position - names.closed) / (names.open - names.closed)
         return float(np.clip(share, 0.0, 1.0))
 
     @property

@@ -1,7 +1,7 @@
-"""A FAKE of Interbotix's package of this name: as much as the driver uses, with the real one's traps.
+"""A stand-in for Interbotix's package of this name: as much as the driver uses, with the real one's traps.
 
 Services are of standard types here, since the real messages are in no registry: what is asked for travels as
-parameters. The other side is the FakeXsSdk of aloha_rig.py.
+parameters. The other side is xs_sdk.py.
 """
 
 import rclpy

@@ -1,69 +1,71 @@
-"""The simulated xArm7: MuJoCo physics in real time behind the controller box's own TCP protocol."""
+"""What the simulated robots share: MuJoCo physics in real time, things laid out as protocols say, faults on demand."""
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections import deque
 
-import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
-from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError, SimulationError
 from ..resources import config
 from ..sim.scene import build_scene
 from ..sim.world import World
-from ..sim.xarm_box import XArmBox
-from ..sim.xarm_faults import inject
-from ..sim.xarm_log import Received
-from ..sim.xarm_protocol import CONTROL_PORT
-from ..sim.xarm_server import XArmServer
 from ..trials.layout import Layout, draw_layout, things_of
 from ..trials.protocol import load_protocol
 from .conversions import joint_message
-from .managed import RECORD, ManagedNode, run
-from .priority import go_first
+from .managed import RECORD, ManagedNode
 
-TICK_S = 0.004  # the real box interpolates at 250 Hz
+TICK_S = 0.004  # a real controller interpolates at 250 Hz
 PUBLISH_EVERY = 5  # ticks between messages on sim/state: 50 Hz
-LOG = QoSProfile(depth=5000, reliability=ReliabilityPolicy.RELIABLE)  # nothing may be missing, on a busy machine too
 
 
-class SimRobot(ManagedNode):
-    """A process that a controller node cannot tell from the control box, but for its address."""
+class SimWorkplace(ManagedNode):
+    """A robot at its table. Subclasses put the robot's own interface before its arms."""
 
-    def __init__(self) -> None:
+    def __init__(self, robot: str, protocol: str) -> None:
+        """
+        Args:
+            robot: name of the embodiment.
+            protocol: that is used where no other is named.
+        """
         super().__init__("sim_robot")
+        self._robot = robot
         self._lock = threading.Lock()
         self._worker = self.worker("physics")
-        self._server: XArmServer | None = None
         self._late: deque[float] = deque(maxlen=1000)
-        self._address = self.parameter("address", "127.0.0.2")
-        self._name = self.parameter("protocol", "xarm7/fruit_to_plate")  # decides what lies there
+        self._name = self.parameter("protocol", protocol)  # decides what lies there
         self.parameter("setting", "")  # of the protocol; its first one without it
         self._spread = self.parameter("spread_m", 0.0)  # of things from their places; 0: the protocol's
         self.parameter("seed", 0)
         self._state = self.create_publisher(JointState, "sim/state", RECORD)
-        self._commands = self.create_publisher(JointState, "sim/commands", RECORD)
-        self._requests = self.create_publisher(JointState, "sim/requests", LOG)
-        self._logged = itertools.count()
         self.trigger("sim/reset", self._reset)
-        self.parameter("fault", "")  # setting it makes a fault of sim/xarm_faults.py happen
+        self.parameter("fault", "")  # setting it makes a fault happen; see `inject`
         self.add_on_set_parameters_callback(self._on_parameters)
 
+    def before(self, now: float) -> None:
+        """What the robot's controller does before the physics go on; `now` in s of the machine's steady clock."""
+
+    def after(self, ticks: int) -> None:
+        """What it tells after so many ticks."""
+
+    def inject(self, fault: str) -> None:
+        """Make a fault happen.
+
+        Raises:
+            SimulationError: there is no such fault; the message lists those there are.
+        """
+        raise SimulationError(f"the simulated {self._robot} has no faults, got '{fault}'")
+
     def setup(self) -> None:
-        self._arm = load_embodiment("xarm7", config("embodiments")).arms[0]
         self._protocol = load_protocol(self._name, config("trials")).widened(self._spread)
-        self._world = World(build_scene("xarm7", things_of(self._protocol)))
+        if self._protocol.embodiment != self._robot:
+            raise ConfigError(f"parameter 'protocol' must be one of the {self._robot}, got '{self._name}'")
+        self._world = World(build_scene(self._robot, things_of(self._protocol)))
         self._world.reset(self._layout())
-        self._box = XArmBox(self._world.arms[0], time.monotonic(), on_received=self._publish_request)
-        host, _, port = self._address.partition(":")
-        self._server = XArmServer(self._box, host, control_port=int(port or CONTROL_PORT))
 
     def begin(self) -> None:
         self._worker.start(self._run)
@@ -71,14 +73,9 @@ class SimRobot(ManagedNode):
     def end(self) -> None:
         self._worker.stop()
 
-    def teardown(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
     def status(self) -> dict[str, object]:
         late = [self._late.popleft() for _ in range(len(self._late))]
-        return {"address": self._address, "worst_tick_delay_ms": f"{1e3 * max(late, default=0.0):.1f}"}
+        return {"worst_tick_delay_ms": f"{1e3 * max(late, default=0.0):.1f}"}
 
     def _run(self) -> None:
         """Real time: as many ticks as have become due, each of the same length."""
@@ -86,10 +83,11 @@ class SimRobot(ManagedNode):
         ticks = 0
         while self._worker.running:
             with self._lock:
-                self._box.tick(due)
+                self.before(due)
                 self._world.step(TICK_S)
                 state, velocity = self._world.state(), self._world.state_velocity()
             ticks += 1
+            self.after(ticks)
             if ticks % PUBLISH_EVERY == 0:
                 message = joint_message(self._world.state_names(), state, self.seconds_now())
                 message.velocity = velocity.tolist()
@@ -102,32 +100,13 @@ class SimRobot(ManagedNode):
             elif delay < 0:
                 time.sleep(-delay)
 
-    def _publish_request(self, received: Received) -> None:
-        """What a controller really sends: sim/commands in ROS time, sim/requests on the machine's steady clock."""
-        joints = received.joints
-        if joints is not None:
-            self._commands.publish(joint_message(self._arm.joints, joints, self.seconds_now()))
-        self._log(received.words, received.time, joints, received.accepted)
-
-    def _log(self, words: str, steady: float, joints: np.ndarray | None = None, accepted: bool = True) -> None:
-        """On sim/requests: words in frame_id, a servo target as position, a running number as velocity, whether it
-        was obeyed as effort."""
-        positions = np.empty(0) if joints is None else joints
-        message = joint_message(self._arm.joints if positions.size else (), positions, steady)
-        message.header.frame_id = words
-        message.velocity, message.effort = [float(next(self._logged))], [float(accepted)]
-        self._requests.publish(message)
-
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
             if parameter.name == "fault" and parameter.value:
-                if self._server is None:
-                    return SetParametersResult(successful=False, reason="the box is off: configure the node first")
                 try:
-                    inject(parameter.value, self._box, self._server)
+                    self.inject(parameter.value)
                 except SimulationError as error:
                     return SetParametersResult(successful=False, reason=str(error))
-                self._log(f"FAULT {parameter.value}", time.monotonic())
         return SetParametersResult(successful=True)
 
     def _reset(self) -> str:
@@ -145,12 +124,3 @@ class SimRobot(ManagedNode):
         if name and name not in settings:
             raise ConfigError(f"parameter 'setting' must be one of {', '.join(settings)}, got '{name}'")
         return draw_layout(self._protocol, settings[name or next(iter(settings))], seed)
-
-
-def main() -> None:
-    go_first()  # a real box has a computer of its own
-    run(SimRobot)
-
-
-if __name__ == "__main__":
-    main()

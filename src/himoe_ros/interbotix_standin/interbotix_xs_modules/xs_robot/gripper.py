@@ -1,4 +1,4 @@
-"""A FAKE of Interbotix's package of this name: as much as the driver uses, with the real one's traps."""
+"""A stand-in for Interbotix's package of this name: as much as the driver uses, with the real one's traps."""
 
 
 class InterbotixGripperXSInterface:
