@@ -85,14 +85,8 @@ class FaultGraph:
             "sim_robot": {"address": self.address},
             "controller": {**self._controller, "robot_ip": self.address},
         }.get(name, {})
-        command = [
-            sys.executable,
-            "-m",
-            module or f"himoe_ros.nodes.{MODULES.get(name, name)}",
-            "--ros-args",
-            "--log-level",
-            "error",
-        ]
+        module = module or f"himoe_ros.nodes.{MODULES.get(name, name)}"
+        command = [sys.executable, "-m", module, "--ros-args", "--log-level", "error"]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={json.dumps(value)}"]
         for rule in remap:

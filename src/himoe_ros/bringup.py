@@ -64,7 +64,8 @@ def teleop(robot: str, options: Mapping[str, object]) -> tuple[NodeSpec, ...]:
     if device == "keyboard":
         return (NodeSpec("teleop_keyboard", "teleop_keyboard", common, keyboard=True),)
     if device == "expert":
-        return (NodeSpec("sim_expert", "sim_expert", {**common, "seed": value["seed"]}),)
+        own = {"protocol": value["protocol"] or PROTOCOLS.get(robot, ""), "seed": value["seed"]}
+        return (NodeSpec("sim_expert", "sim_expert", {**common, **own}),)
     described = {path.stem: path for path in config("teleop").glob("*.yaml")}
     if device not in described:
         raise ConfigError(f"'{device}' is no device; there are: keyboard, expert, {', '.join(sorted(described))}")

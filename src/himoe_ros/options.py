@@ -65,6 +65,7 @@ TELEOP_ARGUMENTS = (
     Argument("device_file", "", "of a pad, such as /dev/input/event5; found by its name without it"),
     Argument("action_space", "", "that the controller executes; the first of the embodiment's without it"),
     Argument("over_policy", False, "stand before a policy (himoe up ... --takeover true), to take over from it"),
+    Argument("protocol", "", "what the expert knows to do: a file of config/trials (default: the robot's)"),
     Argument("seed", 0, "of the expert's hand"),
 )
 PLAY_ARGUMENTS = (

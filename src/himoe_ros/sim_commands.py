@@ -10,10 +10,9 @@ import sys
 from .bringup import environment
 from .core.errors import ConfigError
 from .resources import config
-from .trials.protocol import protocols
+from .trials.protocol import load_protocol
 
 CONTROL_HZ = 100  # pictures are taken at ticks of the control loop
-ROBOT = "xarm7"
 
 
 def add_sim_commands(commands) -> None:
@@ -22,8 +21,8 @@ def add_sim_commands(commands) -> None:
     text = "bags of the scripted expert, faster than real time; a session that is begun again goes on"
     record = sim.add_parser("record", help=text, description=text[0].upper() + text[1:] + ".")
     record.set_defaults(run=_record)
-    tasks = [name.split("/")[1] for name in protocols(config("trials")) if name.startswith(f"{ROBOT}/")]
-    record.add_argument("task", choices=tasks, help="protocol of the xarm7, whose settings are shown in turn")
+    text = "protocol, such as aloha/cup_handover, whose settings are shown in turn; of the xarm7 without a robot's name"
+    record.add_argument("task", help=text)
     record.add_argument("--out", default="sim_episodes", help="folder of the session (default: sim_episodes)")
     record.add_argument("--episodes", type=_positive, default=100, help="how many shall be there (default: 100)")
     record.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
@@ -42,7 +41,8 @@ def _record(options: argparse.Namespace) -> int:
     if not 0 < options.camera_rate_hz <= CONTROL_HZ or CONTROL_HZ % options.camera_rate_hz:
         raise ConfigError(f"--camera-rate-hz must divide {CONTROL_HZ}, got {options.camera_rate_hz:g}")
     wanted = {key: value for key, value in vars(options).items() if key not in ("run", "task")}
-    wanted["protocol"] = f"{ROBOT}/{options.task}"
+    wanted["protocol"] = options.task if "/" in options.task else f"xarm7/{options.task}"
+    load_protocol(wanted["protocol"], config("trials"))
     variables = {**os.environ, **environment(), "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     collector = [sys.executable, "-m", "himoe_ros.nodes.sim_collector", json.dumps(wanted)]
     os.execve(sys.executable, collector, variables)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,31 +20,30 @@ from ..control.states import Mode
 from ..core.embodiment import Embodiment, load_embodiment
 from ..core.errors import SimulationError
 from ..core.fingerprint import fingerprint
-from ..core.observation import ActionChunk, Floats
+from ..core.observation import Floats
 from ..core.safety import load_safety
 from ..recording.bag import Topic
 from ..recording.contract import load_contract
 from ..recording.episode import Episode
 from ..resources import config, version
-from ..sim.expert import STEP_S, STEPS, Expert
+from ..sim.expert import STEP_S
 from ..sim.renderer import CameraRenderer
 from ..sim.scene import build_scene
 from ..sim.sensor_noise import SensorNoise
 from ..sim.servos import Servos
-from ..sim.starts import sample_start
+from ..sim.starts import sample_posture, sample_start
 from ..sim.world import World
-from ..teleop.tool import tool_slots
+from ..teleop.tool import tools_chunk
 from ..trials.judge import Judge
-from ..trials.layout import draw_layout, things_of
+from ..trials.layout import Layout, draw_layout, things_of
 from ..trials.protocol import Setting, load_protocol
 from ..trials.things import THINGS
 from ..trials.truth import Truth, truth_from_state
 from .conversions import chunk_message, image_message, joint_message, pose_message
-from .expert_task import expert_task
+from .expert_task import scripted
 from .shrinking import ImageShrinker
 
 EPOCH_S = 1_700_000_000  # simulated time begins here
-LIMIT_S = 30.0
 ATTEMPTS = 5  # at an episode that fails
 PRELUDE_S = (0.8, 2.5)
 AFTER_S = 0.3  # of rest, once the thing is placed
@@ -72,14 +71,14 @@ class Collection:
 
 
 class WorldDriver:
-    """A Driver right over the physics: what is sent is reached a tick later, as by the box's servos."""
+    """A Driver right over the physics: what is sent is reached a tick later, as by the robot's servos."""
 
-    def __init__(self, servos: Servos, embodiment: Embodiment, period: float) -> None:
+    def __init__(self, servos: Sequence[Servos], embodiment: Embodiment, period: float) -> None:
         """`period`: s between two commands."""
-        self._servos, self._gripper = servos, embodiment.arms[0].gripper
+        self._arms = tuple(zip(servos, embodiment.arms, strict=True))
         self._step = PUSH_RAD_S * period
-        self._push = np.zeros(len(embodiment.arms[0].joints))
-        self.push = self._push  # rad, by which the arm is to be held away from its command
+        self._push = [np.zeros(len(arm.joints)) for arm in embodiment.arms]
+        self.push = list(self._push)  # rad, by which each arm is to be held away from its command
 
     def connect(self) -> None:
         """It is there."""
@@ -88,15 +87,17 @@ class WorldDriver:
         """It is ready."""
 
     def read(self) -> Reading:
-        gripper = self._gripper.position(self._servos.gripper_opening)
-        return Reading(np.append(self._servos.joint_positions, gripper), "")
+        parts = [np.append(s.joint_positions, a.gripper.position(s.gripper_opening)) for s, a in self._arms]
+        return Reading(np.concatenate(parts), "")
 
     def send(self, positions: Floats) -> None:
-        self._push = self._push + np.clip(self.push - self._push, -self._step, self._step)
-        self._servos.command(positions[:-1] + self._push, self._gripper.opening(float(positions[-1])))
+        for i, (servos, arm) in enumerate(self._arms):
+            own, positions = np.split(positions, [len(arm.joints) + 1])
+            self._push[i] = self._push[i] + np.clip(self.push[i] - self._push[i], -self._step, self._step)
+            servos.command(own[:-1] + self._push[i], arm.gripper.opening(float(own[-1])))
 
     def stop(self) -> None:
-        """The arm keeps its place."""
+        """The arms keep their place."""
 
     def close(self) -> None:
         """Nothing to let go."""
@@ -107,17 +108,16 @@ class Demonstrator:
 
     def __init__(self, wanted: Collection) -> None:
         self._wanted = wanted
-        self._embodiment = load_embodiment("xarm7", config("embodiments"))
-        self._arm, self._space = self._embodiment.arms[0], self._embodiment.action_space("end_effector")
+        self._protocol = load_protocol(wanted.protocol, config("trials"))
+        self._embodiment = load_embodiment(self._protocol.embodiment, config("embodiments"))
+        self._space = next(iter(self._embodiment.action_spaces.values()))
         self._contract = load_contract(config("recording.yaml"), self._embodiment)
         self._safety = load_safety(config("safety.yaml"))
         self._shrink = ImageShrinker(wanted.images, self._contract)
         self._dt = 1.0 / self._safety.control_rate_hz
         self._picture_every = round(self._safety.control_rate_hz / wanted.camera_rate_hz)
-        self._protocol = load_protocol(wanted.protocol, config("trials"))
         self._settings = tuple(self._protocol.settings.values())
-        self._world = World(build_scene("xarm7", things_of(self._protocol)))
-        (self._servos,) = self._world.arms
+        self._world = World(build_scene(self._embodiment.name, things_of(self._protocol)))
         self._renderer = CameraRenderer(self._world.model, wanted.width, wanted.height)
         self._ticks = 0
         self._episode: Episode | None = None
@@ -146,19 +146,17 @@ class Demonstrator:
         seed = int(rng.integers(1 << 31))
         layout = draw_layout(self._protocol, asked, seed)
         self._world.reset(layout)
-        tops = [np.array([x, y, THINGS[n].foot + THINGS[n].top]) for n, (x, y, _) in layout.items()]
-        self._servos.place(*sample_start(rng, self._arm, tops))
-        self._driver = WorldDriver(self._servos, self._embodiment, self._dt)
+        self._place_arms(layout)
+        self._driver = WorldDriver(self._world.arms, self._embodiment, self._dt)
         self._loop = ControlLoop(self._driver, self._embodiment, self._space, self._safety)
         self._loop.arm()
         if rng.random() < self._wanted.switch:  # on the way to another thing, before anybody records
-            named = expert_task(self._protocol, asked)[0]
-            others = [s for s in self._settings if expert_task(self._protocol, s)[0] != named]
+            others = [s for s in self._settings if _named(s) != _named(asked)]
             for _ in self._plans(others[rng.integers(len(others))], rng.uniform(*PRELUDE_S)):
                 continue
         judge = Judge(self._protocol, asked)
         self._begin(asked, folder, f"{self._protocol.name}, layout {seed}")
-        plans = self._plans(asked, LIMIT_S + AFTER_S)
+        plans = self._plans(asked, self._protocol.time_limit + AFTER_S)
         for done in plans:
             if judge.observe(self._truth()).success and done:
                 break
@@ -170,21 +168,27 @@ class Demonstrator:
         self._episode = None
         return good
 
+    def _place_arms(self, layout: Layout) -> None:
+        """Somewhere to begin from, at rest."""
+        tops = [np.array([x, y, THINGS[n].foot + THINGS[n].top]) for n, (x, y, _) in layout.items()]
+        for servos, arm in zip(self._world.arms, self._embodiment.arms, strict=True):
+            tool = self._embodiment.tells_tool
+            servos.place(*(sample_start(self._rng, arm, tops) if tool else sample_posture(self._rng, arm)))
+
     def _truth(self) -> Truth:
         world = self._world
-        return truth_from_state(self._now(), [self._arm], world.state_names(), world.state(), world.state_velocity())
+        arms, names = self._embodiment.arms, world.state_names()
+        return truth_from_state(self._now(), arms, names, world.state(), world.state_velocity())
 
     def _plans(self, asked: Setting, seconds: float) -> Iterator[bool]:
         """One plan of the expert after another, each followed for STEP_S; whether it has finished."""
-        named, target, task = expert_task(self._protocol, asked)
-        expert = Expert(self._rng, task)
+        expert = scripted(self._embodiment, self._protocol, asked, self._rng)
         for _ in range(round(seconds / STEP_S)):
-            things, now = self._truth().things, self._now()
-            tool = tool_slots(self._arm, self._servos.joint_positions)
-            rows = expert.plan(
-                tool, self._servos.gripper_opening, things[named].place, things[named].yaw, things[target].place
-            )
-            chunk = ActionChunk(now, self._space.names, rows, STEP_S * np.arange(1, STEPS + 1))
+            now = self._now()
+            joints = dict(zip(self._embodiment.joint_names, self._driver.read().positions.tolist(), strict=True))
+            rows = expert.plan(self._truth().things, joints)
+            times = STEP_S * np.arange(1, len(rows) + 1)
+            chunk = tools_chunk(self._embodiment, self._space, joints, rows, times, now)
             self._loop.accept(chunk, now, now)
             self._put("action_chunk", chunk_message(chunk))
             self._push()
@@ -193,14 +197,14 @@ class Demonstrator:
             yield expert.done
 
     def _push(self) -> None:
-        """Now and then something holds the arm away from where it is sent, for a few plans."""
+        """Now and then something holds the arms away from where they are sent, for a few plans."""
         if self._pushed > 0:
             self._pushed -= 1
         elif self._rng.random() < self._wanted.push:
             self._pushed = int(self._rng.integers(1, 4))
-            self._driver.push = self._rng.uniform(-PUSH_RAD, PUSH_RAD, len(self._arm.joints))
+            self._driver.push = [self._rng.uniform(-PUSH_RAD, PUSH_RAD, len(a.joints)) for a in self._embodiment.arms]
         else:
-            self._driver.push = np.zeros(len(self._arm.joints))
+            self._driver.push = [np.zeros(len(arm.joints)) for arm in self._embodiment.arms]
 
     def _begin(self, asked: Setting, folder: Path, simulation: str) -> None:
         """From now on messages go into a bag."""
@@ -232,7 +236,9 @@ class Demonstrator:
             raise SimulationError(f"the control loop stopped the expert: {self._loop.reason}")
         names, joints = self._embodiment.joint_names, tick.reading.positions
         self._put("joint_states", joint_message(names, joints, now))
-        self._put("eef_pose", pose_message(self._arm.forward(joints[:-1]), now, "base"))
+        if self._embodiment.tells_tool:
+            pose = self._embodiment.arms[0].forward(np.asarray(joints[: len(self._embodiment.arms[0].joints)]))
+            self._put("eef_pose", pose_message(pose, now, "base"))
         if self._ticks % WORLD_EVERY == 0:
             world = joint_message(self._world.state_names(), self._world.state(), now)
             world.velocity = self._world.state_velocity().tolist()
@@ -256,3 +262,8 @@ class Demonstrator:
 
     def _now(self) -> float:
         return EPOCH_S + self._ticks * self._dt
+
+
+def _named(setting: Setting) -> str:
+    """What a setting asks to pick up."""
+    return next(iter(setting.roles.values()))

@@ -1,18 +1,56 @@
-"""A trial's setting as a task of the scripted expert."""
+"""A trial's setting as an episode of a scripted expert."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol as Interface
+
+import numpy as np
+
+from ..core.embodiment import END_EFFECTOR, Embodiment
 from ..core.errors import ConfigError
-from ..sim.expert import Task
+from ..core.unified import values_pose
+from ..sim.expert import Expert, Task
+from ..sim.handover import HandoverExpert, hand_pose, pitch_of
+from ..teleop.tool import Target, tool_slots
 from ..trials.protocol import Protocol, Setting
 from ..trials.things import NESTED_M, PLATE, THINGS
+from ..trials.truth import Pose
 
 CLEARANCE_M = 0.02  # between what is carried and what it is carried over
 RIM_M = 0.02  # below a cup's rim goes the tool point: so far open, the fingers end 6 mm above that
+HANDOVER = ["grasp", "transfer", "place"]
+
+
+class Scripted(Interface):
+    """One episode of an expert."""
+
+    @property
+    def done(self) -> bool:
+        """True once everything is where it belongs and the hands have left it."""
+
+    def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
+        """What to do next: targets of every arm, STEP_S apart.
+
+        Args:
+            things: where they are.
+            joints: name -> rad or m, grippers among them.
+        """
+
+
+def scripted(embodiment: Embodiment, protocol: Protocol, setting: Setting, rng: np.random.Generator) -> Scripted:
+    """The expert that does what a setting asks.
+
+    Raises:
+        ConfigError: no expert has learned such a task.
+    """
+    if list(protocol.stages) == HANDOVER:
+        return TwoHands(embodiment, setting, rng)
+    return OneHand(embodiment, *expert_task(protocol, setting), rng)
 
 
 def expert_task(protocol: Protocol, setting: Setting) -> tuple[str, str, Task]:
-    """What to pick up, where to bring it, and how.
+    """What one hand picks up, where it brings it, and how.
 
     Raises:
         ConfigError: the expert has not learned such a task.
@@ -29,3 +67,51 @@ def expert_task(protocol: Protocol, setting: Setting) -> tuple[str, str, Task]:
     if how == "stack":
         return named, target, Task(-0.006, 2 * thing.foot, 0.07, 0.11, care=0.3, within=0.02, sided=True)
     return named, target, Task(-0.01, PLATE.top + thing.foot, 0.07, 0.10, care=1.0, within=0.06)
+
+
+class OneHand:
+    """See Scripted: the first arm brings one thing to another."""
+
+    def __init__(self, embodiment: Embodiment, named: str, target: str, task: Task, rng: np.random.Generator) -> None:
+        self._arm, self._named, self._target = embodiment.arms[0], named, target
+        self._expert = Expert(rng, task)
+
+    @property
+    def done(self) -> bool:
+        """See Scripted."""
+        return self._expert.done
+
+    def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
+        """See Scripted."""
+        arm, thing = self._arm, things[self._named]
+        tool = tool_slots(arm, np.array([joints[joint] for joint in arm.joints]))
+        opening = arm.gripper.opening(joints[arm.gripper.joint])
+        rows = self._expert.plan(tool, opening, thing.place, thing.yaw, things[self._target].place)
+        return [
+            [(values_pose(arm, dict(zip(END_EFFECTOR, row[:6].tolist(), strict=True))), float(row[6]))] for row in rows
+        ]
+
+
+class TwoHands:
+    """See Scripted: a cup goes from the right hand to the left, and onto a plate."""
+
+    def __init__(self, embodiment: Embodiment, setting: Setting, rng: np.random.Generator) -> None:
+        self._arms = embodiment.arms
+        self._cup, self._plate = setting.roles.values()
+        self._expert = HandoverExpert(rng, np.array([arm.mount[:3, 3] for arm in self._arms]))
+
+    @property
+    def done(self) -> bool:
+        """See Scripted."""
+        return self._expert.done
+
+    def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
+        """See Scripted."""
+        poses = [arm.forward(np.array([joints[j] for j in arm.joints])) for arm in self._arms]
+        tools, pitches = np.array([p[:3, 3] for p in poses]), np.array([pitch_of(p) for p in poses])
+        openings = np.array([arm.gripper.opening(joints[arm.gripper.joint]) for arm in self._arms])
+        cup = things[self._cup]
+        rows = self._expert.plan(tools, pitches, openings, cup.place, cup.up, things[self._plate].place)
+        return [
+            [(hand_pose(arm, r[:3], r[3]), float(r[4])) for arm, r in zip(self._arms, row, strict=True)] for row in rows
+        ]

@@ -22,6 +22,7 @@ from ..recording.bag import write_whole
 from ..recording.contract import load_contract
 from ..recording.session import Session
 from ..resources import config
+from ..trials.protocol import load_protocol
 from .demonstrator import PARTIAL, Collection, Demonstrator
 from .shrinking import ImageShrinker
 
@@ -46,7 +47,8 @@ def collect(wanted: Collection) -> int:
     Returns:
         How many episodes are there now.
     """
-    contract = load_contract(config("recording.yaml"), load_embodiment("xarm7", config("embodiments")))
+    robot = load_protocol(wanted.protocol, config("trials")).embodiment
+    contract = load_contract(config("recording.yaml"), load_embodiment(robot, config("embodiments")))
     ImageShrinker(wanted.images, contract)  # before any process starts: it says what is wrong
     session = Session(Path(wanted.out))
     try:

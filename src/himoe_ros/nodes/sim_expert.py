@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -10,7 +12,7 @@ from ..core.errors import ObservationError
 from ..core.messages import seconds
 from ..core.observation import ActionChunk
 from ..resources import config
-from ..teleop.tool import tool_chunk, tool_slots
+from ..teleop.tool import tools_chunk
 from ..trials.protocol import load_protocol
 from ..trials.truth import truth_from_state
 from .managed import COMMAND, LATCHED, run
@@ -23,7 +25,7 @@ class SimExpert(Teleop):
     def __init__(self) -> None:
         super().__init__("sim_expert", rate_hz=10.0)
         self._rng = np.random.default_rng(self.parameter("seed", 0))
-        self._name = self.parameter("protocol", "xarm7/fruit_to_plate")
+        self._name = self.require("protocol", "a protocol of config/trials")
         self._instruction = ""
         self._world: JointState | None = None
         self._expert = None
@@ -31,12 +33,15 @@ class SimExpert(Teleop):
     def setup(self) -> None:
         super().setup()
         # MuJoCo loads its drawing library when imported, and the simulator's room does.
-        from ..sim.expert import STEP_S, Expert  # noqa: PLC0415
-        from .expert_task import expert_task  # noqa: PLC0415
+        from ..sim.expert import STEP_S  # noqa: PLC0415
+        from .expert_task import scripted  # noqa: PLC0415
 
+        self._step = STEP_S
         protocol = load_protocol(self._name, config("trials"))
-        self._asked = {s.instruction: expert_task(protocol, s) for s in protocol.settings.values()}
-        self._plan_step, self._make = STEP_S, Expert
+        self._asked = {
+            s.instruction: partial(scripted, self.embodiment, protocol, s, self._rng)
+            for s in protocol.settings.values()
+        }
         self.create_subscription(JointState, "sim/state", self._on_world, COMMAND)
         self.create_subscription(String, "instruction", self._on_instruction, LATCHED)
 
@@ -50,18 +55,14 @@ class SimExpert(Teleop):
     def plan(self, now: float) -> ActionChunk | None:
         if problem := self.trouble():
             raise ObservationError(problem)
-        (named, target, task), arm, message = self._asked[self._instruction], self.embodiment.arms[0], self._world
+        message, joints = self._world, self.state().joints
         if self._expert is None:
-            self._expert = self._make(self._rng, task)
-        stamp = seconds(message.header.stamp)
-        things = truth_from_state(stamp, [arm], message.name, message.position, message.velocity).things
-        state = self.state()
-        joints = np.array([state.joints[joint] for joint in arm.joints])
-        thing, place = things[named], things[target].place
-        opening = arm.gripper.opening(state.joints[arm.gripper.joint])
-        rows = self._expert.plan(tool_slots(arm, joints), opening, thing.place, thing.yaw, place)
-        times = self._plan_step * np.arange(1, len(rows) + 1)
-        return tool_chunk(self.embodiment, self.space, joints, rows, times, now)
+            self._expert = self._asked[self._instruction]()
+        stamp, arms = seconds(message.header.stamp), self.embodiment.arms
+        things = truth_from_state(stamp, arms, message.name, message.position, message.velocity).things
+        rows = self._expert.plan(things, joints)
+        times = self._step * np.arange(1, len(rows) + 1)
+        return tools_chunk(self.embodiment, self.space, joints, rows, times, now)
 
     def _on_world(self, message: JointState) -> None:
         self._world = message

@@ -16,6 +16,8 @@ HOME_M, HOME_SPREAD_M, HOME_YAW_RAD = np.array([0.36, 0.0, 0.26]), np.array([0.0
 ANYWHERE_M = np.array([[0.28, 0.55], [-0.22, 0.22], [0.14, 0.35]])
 ABOVE_M = (0.06, 0.13)  # over a thing
 ATTEMPTS = 20
+POSTURE_RAD = np.array([0.15, 0.12, 0.12, 0.0, 0.12, 0.0])  # of an arm driven in joints, around home
+ODD_FACTOR = 2.0
 
 
 def sample_start(rng: np.random.Generator, arm: Arm, things: Sequence[Floats]) -> tuple[Floats, float]:
@@ -46,3 +48,11 @@ def sample_start(rng: np.random.Generator, arm: Arm, things: Sequence[Floats]) -
         except KinematicsError:
             continue
     raise KinematicsError(f"none of {ATTEMPTS} starts could be reached")
+
+
+def sample_posture(rng: np.random.Generator, arm: Arm) -> tuple[Floats, float]:
+    """Draw where an arm that is driven in joints stands before a demonstration: (J,) rad, and the gripper's opening."""
+    odd = rng.random() < ODD
+    bounds, spread = arm.bounds, POSTURE_RAD * (ODD_FACTOR if odd else 1.0)
+    joints = bounds.rest + rng.uniform(-spread, spread)
+    return np.clip(joints, bounds.lower, bounds.upper), float(rng.choice([0.0, 1.0])) if odd else 1.0

@@ -1,6 +1,8 @@
-"""Plans told by the tool's pose, for controllers of either action space."""
+"""Plans told by the tools' poses, for controllers of either action space."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from ..core.observation import ActionChunk, Floats, RobotState
 from ..core.unified import encode_state, pose_values, values_pose
 
 SOLVE_STEPS = 8  # of inverse kinematics a row, from the row before
+Target = tuple[Floats, float]  # of an arm: (4, 4) pose of the tool in the robot's frame, m, and the gripper's opening
 
 
 def tool_slots(arm: Arm, joints: Floats) -> Floats:
@@ -20,7 +23,7 @@ def tool_slots(arm: Arm, joints: Floats) -> Floats:
 def tool_chunk(
     embodiment: Embodiment, space: ActionSpace, joints: Floats, rows: Floats, times: Floats, stamp: float
 ) -> ActionChunk:
-    """A plan of the first arm's tool in an action space; joints are found by inverse kinematics.
+    """A plan of the first arm's tool in an action space; see `tools_chunk`.
 
     Args:
         joints: (J,) rad, where the arm is.
@@ -28,11 +31,37 @@ def tool_chunk(
         times: (T,) s after `stamp`.
         stamp: s.
     """
-    arm, values = embodiment.arms[0], []
+    arm = embodiment.arms[0]
+    targets = [[(values_pose(arm, dict(zip(END_EFFECTOR, row[:6].tolist(), strict=True))), row[6])] for row in rows]
+    return tools_chunk(embodiment, space, dict(zip(arm.joints, joints, strict=True)), targets, times, stamp)
+
+
+def tools_chunk(
+    embodiment: Embodiment,
+    space: ActionSpace,
+    joints: Mapping[str, float],
+    rows: Sequence[Sequence[Target]],
+    times: Floats,
+    stamp: float,
+) -> ActionChunk:
+    """A plan of every arm's tool in an action space; joints are found by inverse kinematics.
+
+    Args:
+        joints: name -> rad, where the arms are.
+        rows: T times a target for each arm.
+        times: (T,) s after `stamp`.
+        stamp: s.
+    """
+    at = {arm.name: np.array([joints[joint] for joint in arm.joints]) for arm in embodiment.arms}
+    values = []
     for row in rows:
-        pose = values_pose(arm, dict(zip(END_EFFECTOR, row[:6].tolist(), strict=True)))
-        joints, _ = arm.chain.step_toward(joints, pose, arm.bounds, SOLVE_STEPS, rest_gain=0.0)  # the elbow stays
-        table = dict(zip(arm.joints, joints.tolist(), strict=True))
-        table[arm.gripper.joint] = arm.gripper.position(float(row[6]))
-        values.append(encode_state(embodiment, space, RobotState(table, pose))[space.slots])
+        table: dict[str, float] = {}
+        for arm, (pose, opening) in zip(embodiment.arms, row, strict=True):
+            own = np.linalg.inv(arm.mount) @ pose
+            # No pull to the posture of rest: the elbow stays.
+            at[arm.name], _ = arm.chain.step_toward(at[arm.name], own, arm.bounds, SOLVE_STEPS, rest_gain=0.0)
+            table |= zip(arm.joints, at[arm.name].tolist(), strict=True)
+            table[arm.gripper.joint] = arm.gripper.position(float(opening))
+        eef = row[0][0] if embodiment.tells_tool else None
+        values.append(encode_state(embodiment, space, RobotState(table, eef))[space.slots])
     return ActionChunk(stamp, space.names, np.array(values), times)
