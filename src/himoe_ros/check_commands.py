@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .bringup import environment
+from .control.aloha_preflight import judge_followers
 from .control.finding import Finding, Level
 from .control.preflight import judge_robot
 from .core.embodiment import Embodiment, load_embodiment
@@ -26,7 +27,9 @@ def add_check_commands(commands) -> None:
     text = "what a robot and the ROS graph are like before arming; moves nothing, exits with 1 where it is unsafe"
     check = commands.add_parser("check", help=text, description=text[0].upper() + text[1:] + ".")
     check.add_argument("robot", help="embodiment")
-    check.add_argument("--robot-ip", required=True, help="address of the robot's controller, host or host:port")
+    check.add_argument(
+        "--robot-ip", required=True, help="an xArm's host or host:port; names of ALOHA's followers, left,right"
+    )
     check.add_argument("--namespace", default="", help="of the ROS graph")
     check.add_argument("--without-ros", action="store_true", help="look at the robot alone")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the findings to this file too")
@@ -55,8 +58,13 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _check_robot(embodiment: Embodiment, address: str, safety: SafetyLimits) -> list[Finding]:
+    if embodiment.driver == "aloha":
+        from .control.aloha import MODEL, follower_names  # noqa: PLC0415 - needs ROS
+        from .control.aloha_survey import survey_followers  # noqa: PLC0415
+
+        return judge_followers(survey_followers(follower_names(address, embodiment), MODEL), embodiment)
     if embodiment.driver != "xarm7":
-        raise ConfigError(f"there is no preflight of a robot with driver '{embodiment.driver}'; there is: xarm7")
+        raise ConfigError(f"there is no preflight for driver '{embodiment.driver}'; there are: xarm7, aloha")
     from .control.xarm_survey import survey  # noqa: PLC0415 - needs the vendor's SDK
 
     try:

@@ -13,8 +13,11 @@ import pytest
 import rclpy
 from aloha_rig import JOINTS, SLEEP, Follower, use_standin
 
-from himoe_ros.control.aloha import AlohaDriver
+from himoe_ros.control.aloha import MODEL, AlohaDriver
+from himoe_ros.control.aloha_preflight import judge_followers
+from himoe_ros.control.aloha_survey import survey_followers
 from himoe_ros.control.drivers import make_driver
+from himoe_ros.control.finding import Finding, Level
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.errors import DriverError
 from himoe_ros.resources import config
@@ -190,3 +193,37 @@ def test_without_the_packages_it_is_said_what_to_install(driver, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "interbotix_xs_modules.xs_robot.arm", None)
     with pytest.raises(DriverError, match="driving an ALOHA needs Interbotix's packages .* install"):
         driver.connect()
+
+
+def findings(arms, **options) -> dict[str, Finding]:
+    arms(NAMES[0], **options)
+    arms(NAMES[1])
+    return {f.check: f for f in judge_followers(survey_followers(list(NAMES), MODEL), ALOHA)}
+
+
+def test_a_preflight_tells_what_both_arms_are_like_and_sets_nothing(arms):
+    left = arms(NAMES[0])
+    arms(NAMES[1])
+    found = judge_followers(survey_followers(list(NAMES), MODEL), ALOHA)
+    assert {f.level for f in found} == {Level.OK}, [str(f) for f in found]
+    assert [f.check for f in found[:5]] == [
+        "left arm",
+        *(f"left arm: {what}" for what in ("joints", "limits", "gripper", "joint states")),
+    ]
+    assert {service for service, _ in left.sdk.asked} == {"get_robot_info"}
+
+
+def test_a_preflight_names_a_wrong_convention_other_joints_and_a_missing_arm(arms):
+    found = findings(arms, gripper=-0.6)
+    assert found["left arm: gripper"].level is Level.UNSAFE and "-0.600 rad" in found["left arm: gripper"].found
+    missing = judge_followers(survey_followers(["follower_middle", NAMES[1]], MODEL), ALOHA)
+    assert missing[0].level is Level.UNSAFE and "no xs_sdk of 'follower_middle'" in missing[0].found
+    assert missing[1].level is Level.OK
+
+
+def test_a_preflight_sees_swapped_arms(arms):
+    arms(NAMES[0])
+    arms(NAMES[1])
+    found = judge_followers(survey_followers([NAMES[1], NAMES[0]], MODEL), ALOHA)
+    assert [f.level for f in found if f.check in ("left arm", "right arm")] == [Level.UNSAFE] * 2
+    assert "left arm first" in found[0].advice

@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.arm import Arm
 from ..core.embodiment import Embodiment
 from ..core.errors import DriverError
 from ..core.observation import Floats
+from .aloha_preflight import GRIPPER, gripper_problem, joints_of
 from .driver import Reading
 from .interbotix import InterbotixArm
 
 MODEL = "aloha_vx300s"
-GRIPPER = "gripper"
 CURRENT_LIMIT = 300  # of the gripper, in its motor's unit (ALOHA's own value): a grip that gives way
-BEYOND_RAD = 0.2  # outside its configured range, a gripper tells of another convention
-CONVENTIONS = "followers of ALOHA 2: 0.6197 .. 1.6214 rad; older stacks and gym-aloha: -0.6213 .. 1.4910 rad"
 
 
-def joints_of(arm: Arm) -> tuple[str, ...]:
-    """As xs_sdk calls them: ours carry the arm's name in front, since two arms share one vector."""
-    return tuple(name.removeprefix(f"{arm.name}_") for name in arm.joints)
+def follower_names(address: str, embodiment: Embodiment) -> list[str]:
+    """Names of the followers, in the order of the arms.
+
+    Raises:
+        DriverError: not as many different names as arms.
+    """
+    names = [name.strip() for name in address.split(",") if name.strip()]
+    if len(set(names)) != len(embodiment.arms):
+        raise DriverError(
+            f"expected {len(embodiment.arms)} different followers in robot_ip, such as "
+            f"follower_left,follower_right, got '{address}'"
+        )
+    return names
 
 
 class AlohaDriver:
@@ -38,14 +45,8 @@ class AlohaDriver:
         Raises:
             DriverError: not as many names as arms.
         """
-        names = [name.strip() for name in address.split(",") if name.strip()]
-        if len(set(names)) != len(embodiment.arms):
-            raise DriverError(
-                f"expected {len(embodiment.arms)} different followers in robot_ip, such as "
-                f"follower_left,follower_right, got '{address}'"
-            )
         self._arms = embodiment.arms
-        self._links = [InterbotixArm(name, MODEL) for name in names]
+        self._links = [InterbotixArm(name, MODEL) for name in follower_names(address, embodiment)]
         self._prepared = False  # operating modes are set, which switches torque off for a moment
         self._enabled = False
 
@@ -57,7 +58,8 @@ class AlohaDriver:
                 expected, found = joints_of(arm), link.open()
                 if found != expected:
                     raise DriverError(f"expected joints {list(expected)} of '{link.name}', it has {list(found)}")
-                self._check_gripper(link, arm.gripper.open, arm.gripper.closed)
+                if problem := gripper_problem(link.name, arm.gripper, link.positions()[GRIPPER]):
+                    raise DriverError(problem)
         except DriverError:
             self.close()
             raise
@@ -127,14 +129,3 @@ class AlohaDriver:
         self._enabled = False
         for link in self._links:
             link.close()
-
-    @staticmethod
-    def _check_gripper(link: InterbotixArm, opened: float, closed: float) -> None:
-        """Where a gripper stands far outside its range, its numbers mean something else."""
-        at = link.positions()[GRIPPER]
-        low, high = sorted((opened, closed))
-        if not low - BEYOND_RAD <= at <= high + BEYOND_RAD:
-            raise DriverError(
-                f"the gripper of '{link.name}' stands at {at:.3f} rad, its configuration says {closed:g} (closed) to "
-                f"{opened:g} (open): set open and closed in the embodiment file as this stack has them ({CONVENTIONS})"
-            )

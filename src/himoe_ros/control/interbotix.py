@@ -49,6 +49,8 @@ class InterbotixArm:
             DriverError: the packages are missing, or xs_sdk does not run, answer or tell where the joints are.
         """
         self.close()
+        if not rclpy.ok():
+            rclpy.init()  # no node's process, such as a preflight
         try:
             from interbotix_common_modules.common_robot.robot import InterbotixRobotNode  # noqa: PLC0415
             from interbotix_xs_modules.xs_robot.arm import InterbotixManipulatorXS  # noqa: PLC0415
@@ -128,6 +130,15 @@ class InterbotixArm:
             self._lost = f"it has not told where its joints are for {now - self._newest_at:.1f} s"
             self._open()
         return dict(zip(state.name, map(float, state.position), strict=True))
+
+    def states_hz(self, seconds: float) -> float:
+        """Joint states a second, listened to for so many s."""
+        begin, count, last = time.monotonic(), 0, self._open().core.joint_states
+        while time.monotonic() - begin < seconds:
+            newest = self._open().core.joint_states
+            count, last = count + (newest is not last), newest
+            time.sleep(POLL_S / 5)
+        return count / seconds
 
     def send(self, joints: Sequence[float]) -> None:
         """The arm goes to these positions at once, rad; the API takes plain floats only, and checks none of them."""

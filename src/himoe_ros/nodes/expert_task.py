@@ -11,7 +11,8 @@ from ..core.embodiment import END_EFFECTOR, Embodiment
 from ..core.errors import ConfigError
 from ..core.unified import values_pose
 from ..sim.expert import Expert, Task
-from ..sim.handover import HandoverExpert, hand_pose, pitch_of
+from ..sim.handover import HandoverExpert
+from ..sim.hands import hand_pose, pitch_of
 from ..teleop.tool import Target, tool_slots
 from ..trials.protocol import Protocol, Setting
 from ..trials.things import NESTED_M, PLATE, THINGS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..control.aloha import GRIPPER, joints_of
+from ..control.aloha_preflight import GRIPPER, joints_of
 from ..core.arm import Arm
 from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError, SimulationError

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.arm import Arm
-from ..core.kinematics import pose_matrix
 from ..core.observation import Floats
 from .expert import STEPS
+from .hands import UP
 
 LEFT, RIGHT = 0, 1
 LOW_M, HIGH_M = 0.035, 0.080  # over the cup's foot: where the right hand holds it, and the left one
@@ -30,7 +29,6 @@ ASIDE_M = np.array([0.15, 0.0, 0.27])  # where the right hand goes afterwards
 STANDS_M = 0.02  # a cup whose foot is lower stands on the table
 UPRIGHT = 0.9
 TURN_RAD = 0.08  # largest change of a hand's pitch in a step
-UP = np.array([0.0, 0.0, 1.0])
 PAUSE = 0.12  # share of the phases before which the hands rest for a moment
 
 
@@ -287,17 +285,3 @@ class HandoverExpert:
         self.phase, self._waited = phase, 0
         if phase != "done" and self._rng.random() < PAUSE:
             self._pause = int(self._rng.integers(2, 5))
-
-
-def pitch_of(pose: Floats) -> float:
-    """rad, by which the hand of a (4, 4) pose points downward."""
-    return float(np.arcsin(np.clip(-pose[2, 2], -1.0, 1.0)))
-
-
-def hand_pose(arm: Arm, place: Floats, pitch: float) -> Floats:
-    """(4, 4) m, in the robot's frame: a hand that points from its base over a place, and downward by its pitch."""
-    x, y = (place - arm.mount[:3, 3])[:2]
-    reach = np.hypot(x, y)
-    level, across = np.array([x / reach, y / reach, 0.0]), np.array([-y / reach, x / reach, 0.0])
-    forward = np.cos(pitch) * level - np.sin(pitch) * UP
-    return pose_matrix(place, np.column_stack([np.cross(across, forward), across, forward]))
