@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .bringup import graph
-from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
 from .options import ARGUMENTS, TRIAL_ARGUMENTS
 from .resources import config
@@ -114,8 +113,7 @@ def _report(options: argparse.Namespace) -> int:
     out, protocols_folder = options.out or options.session[0] / "report", config("trials")
     differences = []
     if options.from_bags:
-        robot = load_embodiment("xarm7", config("embodiments"))
-        parts, differences = judge_anew(options.session, protocols_folder, robot)
+        parts, differences = judge_anew(options.session, protocols_folder, config("embodiments"))
     else:
         parts = gather(options.session, protocols_folder)
     index = write_report(parts, out, protocols_folder, options.published, options.sequential)

@@ -166,7 +166,7 @@ def test_the_expert_does_what_it_is_told(robot):
     state = robot.watching.node.create_subscription(JointState, "sim/state", watch, RECORD)
     say = robot.watching.node.create_publisher(String, "instruction", LATCHED)
     try:
-        with robot.device("sim_expert", seed=1):
+        with robot.device("sim_expert", protocol=protocol.name, seed=1):
             robot.watching.wait(lambda: "expected an instruction out of" in robot.arm().message, 20.0)
             say.publish(String(data=asked.instruction))
             robot.armed()

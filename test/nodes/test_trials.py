@@ -13,7 +13,6 @@ from graph import end, himoe, himoe_without, nodes_alive, watcher
 from sensor_msgs.msg import Image
 
 from himoe_ros.bringup import simulated_address
-from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.resources import config
 from himoe_ros.trials.gather import gather, judge_anew
 from himoe_ros.trials.log import read_log
@@ -80,7 +79,7 @@ def test_a_session_survives_a_lost_camera_and_a_kill_and_its_bags_tell_the_same(
         assert r.latency[0] < 200 and "running: following chunks" in dict(map(reversed, r.events))
 
     (told,) = gather([tmp_path], FOLDER)
-    (again,), differences = judge_anew([tmp_path], FOLDER, load_embodiment("xarm7", config("embodiments")))
+    (again,), differences = judge_anew([tmp_path], FOLDER, config("embodiments"))
     assert differences == []
     assert [t.result for t in again.trials] == [t.result for t in told.trials], "the bags alone tell the same"
 

@@ -8,20 +8,18 @@ import mujoco
 import numpy as np
 import pytest
 
-from himoe_ros.core.embodiment import END_EFFECTOR, load_embodiment
-from himoe_ros.core.unified import values_pose
-from himoe_ros.nodes.expert_task import expert_task
+from himoe_ros.core.embodiment import load_embodiment
+from himoe_ros.nodes.expert_task import scripted
 from himoe_ros.resources import config
-from himoe_ros.sim.expert import STEP_S, Expert
+from himoe_ros.sim.expert import STEP_S
 from himoe_ros.sim.scene import Scene, build_scene
 from himoe_ros.sim.world import World
-from himoe_ros.teleop.tool import tool_slots
+from himoe_ros.teleop.tool import tools_chunk
 from himoe_ros.trials.judge import Judge
 from himoe_ros.trials.layout import draw_layout, things_of
 from himoe_ros.trials.protocol import Protocol, Setting, load_protocol
 from himoe_ros.trials.truth import Truth, truth_from_state
 
-ARM = load_embodiment("xarm7", config("embodiments")).arms[0]
 FRUIT = load_protocol("xarm7/fruit_to_plate", config("trials"))
 LAYOUT = draw_layout(FRUIT, FRUIT.settings["apple_blue"], 0)
 LONGEST_S = 30.0
@@ -52,31 +50,37 @@ def operate() -> Callable[[World, Protocol, Setting, Judge], None]:
     return _operate
 
 
-def truth(world: World) -> Truth:
-    return truth_from_state(world.time_s, [ARM], world.state_names(), world.state(), world.state_velocity())
-
-
 def _operate(world: World, protocol: Protocol, setting: Setting, judge: Judge) -> None:
     """The expert does what the setting asks, shown to `judge` after every step."""
-    named, target, task = expert_task(protocol, setting)
-    (arm,) = world.arms
-    expert, joints = Expert(np.random.default_rng(0), task), arm.joint_positions
+    embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
+    space, arms = embodiment.action_space("joints"), embodiment.arms
+    expert = scripted(embodiment, protocol, setting, np.random.default_rng(0))
+    sent = [servos.joint_positions for servos in world.arms]
+
+    def look() -> Truth:
+        truth = truth_from_state(world.time_s, arms, world.state_names(), world.state(), world.state_velocity())
+        judge.observe(truth)
+        return truth
+
     while not expert.done and world.time_s < LONGEST_S:
-        judge.observe(truth(world))
-        things = truth(world).things
-        row = expert.plan(
-            tool_slots(ARM, arm.joint_positions),
-            arm.gripper_opening,
-            things[named].place,
-            things[named].yaw,
-            things[target].place,
-        )[0]
-        pose = values_pose(ARM, dict(zip(END_EFFECTOR, row[:6].tolist(), strict=True)))
-        start = joints
-        joints, _ = ARM.chain.step_toward(joints, pose, ARM.bounds, 8)
+        joints = {
+            name: value
+            for servos, arm in zip(world.arms, arms, strict=True)
+            for name, value in (
+                *zip(arm.joints, servos.joint_positions, strict=True),
+                (arm.gripper.joint, arm.gripper.position(servos.gripper_opening)),
+            )
+        }
+        rows = expert.plan(look().things, joints)[:1]
+        named = dict(
+            zip(space.names, tools_chunk(embodiment, space, joints, rows, np.ones(1), 0.0).values[0], strict=True)
+        )
+        wanted = [np.array([named[joint] for joint in arm.joints]) for arm in arms]
         for share in np.linspace(0.2, 1.0, 5):
-            arm.command(start + share * (joints - start), row[6])
+            for servos, arm, old, new in zip(world.arms, arms, sent, wanted, strict=True):
+                servos.command(old + share * (new - old), named[arm.gripper.name])
             world.step(STEP_S / 5)
+        sent = wanted
     for _ in range(10):
         world.step(STEP_S)
-        judge.observe(truth(world))
+        look()

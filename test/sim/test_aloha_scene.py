@@ -11,8 +11,12 @@ from himoe_ros.resources import config
 from himoe_ros.sim.aloha_scene import ALOHA
 from himoe_ros.sim.scene import Scene, build_scene
 from himoe_ros.sim.world import World
+from himoe_ros.trials.judge import Judge
+from himoe_ros.trials.layout import draw_layout, things_of
+from himoe_ros.trials.protocol import load_protocol
 
 EMBODIMENT = load_embodiment("aloha", config("embodiments"))
+HANDOVER = load_protocol("aloha/cup_handover", config("trials"))
 CUPS = ("red_beaker", "yellow_beaker", "blue_beaker")
 
 
@@ -63,3 +67,13 @@ def test_both_arms_follow_and_do_not_feel_each_other(aloha):
     world.step(1.0)
     assert left.joint_positions == pytest.approx(left.names.home + 0.2, abs=2e-3)
     assert right.joint_positions == pytest.approx(right.names.home, abs=1e-3)
+
+
+@pytest.mark.parametrize("setting", HANDOVER.settings)
+def test_the_expert_hands_a_cup_over_and_places_it(operate, setting):
+    asked = HANDOVER.settings[setting]
+    world, judge = World(build_scene("aloha", things_of(HANDOVER))), Judge(HANDOVER, asked)
+    world.reset(draw_layout(HANDOVER, asked, 1))
+    operate(world, HANDOVER, asked, judge)
+    assert list(judge.verdict.stages.values()) == [True, True, True]
+    assert not judge.verdict.wrong_object and not judge.verdict.wrong_target

@@ -36,7 +36,7 @@ class SimExpert(Teleop):
         from ..sim.expert import STEP_S  # noqa: PLC0415
         from .expert_task import scripted  # noqa: PLC0415
 
-        self._step = STEP_S
+        self._plan_step = STEP_S
         protocol = load_protocol(self._name, config("trials"))
         self._asked = {
             s.instruction: partial(scripted, self.embodiment, protocol, s, self._rng)
@@ -61,7 +61,7 @@ class SimExpert(Teleop):
         stamp, arms = seconds(message.header.stamp), self.embodiment.arms
         things = truth_from_state(stamp, arms, message.name, message.position, message.velocity).things
         rows = self._expert.plan(things, joints)
-        times = self._step * np.arange(1, len(rows) + 1)
+        times = self._plan_step * np.arange(1, len(rows) + 1)
         return tools_chunk(self.embodiment, self.space, joints, rows, times, now)
 
     def _on_world(self, message: JointState) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..core.embodiment import Embodiment
+from ..core.embodiment import Embodiment, load_embodiment
 from ..core.errors import RecordingError
 from ..core.messages import seconds
 from ..recording.reader import BagInfo, read_info, read_messages
@@ -39,7 +39,7 @@ def gather(folders: Sequence[Path], protocols: Path) -> list[Part]:
     return _parts(sessions, voids, protocols)
 
 
-def judge_anew(folders: Sequence[Path], protocols: Path, embodiment: Embodiment) -> tuple[list[Part], list[str]]:
+def judge_anew(folders: Sequence[Path], protocols: Path, embodiments: Path) -> tuple[list[Part], list[str]]:
     """The same from the bags alone; verdicts of a simulator are found again from the true poses in them.
 
     Returns:
@@ -60,7 +60,8 @@ def judge_anew(folders: Sequence[Path], protocols: Path, embodiment: Embodiment)
                     continue  # it was interrupted, or void
                 header = Header(**json.loads(info.about[SESSION]))
                 told = TrialResult(**json.loads(info.about[TRIAL]))
-                again = _judged(info, load_protocol(header.protocol, protocols), told, embodiment)
+                protocol = load_protocol(header.protocol, protocols)
+                again = _judged(info, protocol, told, load_embodiment(protocol.embodiment, embodiments))
             except RecordingError as error:
                 remarks.append(f"left out: {error}")
                 continue
