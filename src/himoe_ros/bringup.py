@@ -15,7 +15,7 @@ from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
 from .core.reading import load_yaml, mapping
 from .options import ARGUMENTS, PLAY_ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument, convert
-from .resources import EXPERT, NO_POLICY, config, own_policy
+from .resources import EXPERT, NO_POLICY, config, own_policy, trained_space
 from .trials.schedule import hide
 
 PROTOCOLS = {"xarm7": "xarm7/fruit_to_plate", "aloha": "aloha/cup_handover"}  # where no other is named
@@ -142,7 +142,8 @@ def _checked(robot: str, options: Mapping[str, object], trials: bool) -> dict[st
     value = {name: convert(a, options.get(name, a.default)) for name, a in known.items()}
     embodiment = load_embodiment(robot, config("embodiments"))
     value["policy"] = value["policy"] or own_policy(robot)
-    value["action_space"] = value["action_space"] or next(iter(embodiment.action_spaces))
+    own = trained_space(str(value["policy"]).split(",")[0])
+    value["action_space"] = value["action_space"] or own or next(iter(embodiment.action_spaces))
     value["protocol"] = value["protocol"] or PROTOCOLS.get(robot, "")
     if value["hardware"] not in ("sim", "real"):
         raise ConfigError(f"hardware must be sim or real, got '{value['hardware']}'")

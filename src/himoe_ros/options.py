@@ -27,7 +27,7 @@ ARGUMENTS = (
         "with commas between",
     ),
     Argument("takeover", False, "the policy's plans pass through `himoe teleop ... --over-policy true`"),
-    Argument("action_space", "", "that the policy commands; the first of the embodiment's without it"),
+    Argument("action_space", "", "that the policy commands (default: that of its training, or the embodiment's first)"),
     Argument("replan_period_s", 0.5, "s between the starts of two plans"),
     Argument("torch_threads", 1, "CPU threads of the policy"),
     Argument("image_width", 224, "px, simulated cameras"),

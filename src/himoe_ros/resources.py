@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from importlib import metadata
@@ -41,6 +42,12 @@ def own_policy(robot: str) -> str:
     """The policy that drives a robot where none is named: its trained one, or an untrained preset."""
     trained = f"{robot}_small"
     return trained if policy_place(trained).is_dir() else UNTRAINED
+
+
+def trained_space(policy: str) -> str:
+    """The action space that a policy folder was trained in; "" where none is told here."""
+    told = policy_place(policy) / "stats.json"
+    return str(json.loads(told.read_text()).get("action_space", "")) if told.is_file() else ""
 
 
 def version() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,18 @@ def record(folder: Path, images: str = "raw", blind: tuple[float, float] = (0.0,
                 put(c.name, shrink(c.topic, image), t + 0.01)
     bag.close({"complete": about.get("complete", "yes")})
     return folder
+
+
+def test_a_bag_of_another_gripper_convention_tells_the_same_openings(tmp_path):
+    """Closed at 0.85 rad here; the bag's stack told the same gripper from 0.1 (closed) to 1.7 (open)."""
+    own = list(read_frames(read_info(record(tmp_path / "own")), XARM7, LIMITS, RATE))
+    told = json.dumps({ARM.gripper.joint: (0.1, 1.7)})
+    other = list(read_frames(read_info(record(tmp_path / "other", grippers=told)), XARM7, LIMITS, RATE))
+    assert own[3].state[6] == pytest.approx(1 - 0.4 / 0.85)
+    assert other[3].state[6] == other[3].action[6] == pytest.approx((0.4 - 0.1) / 1.6)
+    assert other[3].state[:6] == pytest.approx(own[3].state[:6])
+    with pytest.raises(RecordingError, match="tells its grippers as 'tight'"):
+        list(read_frames(read_info(record(tmp_path / "odd", grippers="tight")), XARM7, LIMITS, RATE))
 
 
 def test_frames_are_live_observations_with_the_command_one_period_later(tmp_path):

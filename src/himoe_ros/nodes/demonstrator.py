@@ -25,6 +25,7 @@ from ..core.safety import load_safety
 from ..recording.bag import Topic
 from ..recording.contract import load_contract
 from ..recording.episode import Episode
+from ..recording.grippers import GRIPPERS, told_grippers
 from ..resources import config, version
 from ..sim.expert import STEP_S
 from ..sim.renderer import CameraRenderer
@@ -216,6 +217,7 @@ class Demonstrator:
         about = {
             "embodiment": self._embodiment.name,
             "config": fingerprint(self._embodiment),
+            GRIPPERS: told_grippers(self._embodiment),
             "operator": "scripted expert",
             "task": asked.instruction,
             "instruction": asked.instruction,

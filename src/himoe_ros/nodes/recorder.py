@@ -24,6 +24,7 @@ from ..core.errors import ConfigError, HimoeError
 from ..core.fingerprint import fingerprint
 from ..recording.bag import Topic
 from ..recording.contract import IMAGE, Stream, load_contract
+from ..recording.grippers import GRIPPERS, told_grippers
 from ..recording.recorder import EpisodeRecorder, Incoming
 from ..recording.session import Session
 from ..recording.status_line import figures, status_line
@@ -87,6 +88,7 @@ class Recorder(ManagedNode):
         self._about = {
             "embodiment": embodiment.name,
             "config": fingerprint(embodiment),
+            GRIPPERS: told_grippers(embodiment),
             "operator": self._operator,
             "calibration": _text_of(self._calibration),
             "version": version(),

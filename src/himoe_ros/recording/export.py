@@ -183,7 +183,8 @@ def slot_names(embodiment: Embodiment) -> list[str]:
     names = [f"unused_{slot}" for slot in range(SLOTS)]
     for space in embodiment.action_spaces.values():
         for name, slot in zip(space.names, space.slots, strict=True):
-            names[slot] = f"{space.name}.{name}"
+            if names[slot].startswith("unused"):
+                names[slot] = f"{space.name}.{name}"
     return names
 
 

@@ -18,6 +18,7 @@ from ..core.messages import pose_array, seconds
 from ..core.observation import Floats, Observation, RobotState
 from ..core.synchronizer import Synchronizer, SyncLimits
 from ..core.unified import encode_state, named_positions
+from .grippers import as_configured, read_grippers
 from .pictures import PictureReader
 from .reader import BagInfo, Recorded, read_messages
 
@@ -51,6 +52,7 @@ class _Replay:
 
     synchronizer: Synchronizer
     instruction: str  # the task, until another one is told
+    grippers: Mapping[str, tuple[float, float]]  # as the bag tells them
     pictures: PictureReader = field(default_factory=PictureReader)
     trouble: str = ""  # why there was no observation yet
     stamps: list[float] = field(default_factory=list)  # s, of commands
@@ -74,7 +76,7 @@ def read_frames(info: BagInfo, embodiment: Embodiment, limits: SyncLimits, rate_
     pending: list[tuple[Observation, Floats, Mapping[str, float]]] = []
     index, repeated, last = 0, 0, 0.0
     synchronizer = Synchronizer([c.name for c in embodiment.cameras], embodiment.tells_tool, limits)
-    replay = _Replay(synchronizer, info.about.get("task", ""))
+    replay = _Replay(synchronizer, info.about.get("task", ""), read_grippers(info.about))
     for observation in _observations(info, embodiment, replay, 1.0 / rate_hz):
         repeated, last = repeated + (observation.stamp == last), observation.stamp
         pending.append((observation, unified(embodiment, observation.state), replay.world))
@@ -114,7 +116,7 @@ def true_places(names: Sequence[str], values: Sequence[float]) -> dict[str, floa
 
 
 def unified(embodiment: Embodiment, state: RobotState) -> Floats:
-    """(24,) the robot's state in the slots of all its action spaces, which never overlap."""
+    """(24,) the robot's state in the slots of all its action spaces, which agree where they overlap."""
     values = np.zeros(24)
     for space in embodiment.action_spaces.values():
         values[space.slots] = encode_state(embodiment, space, state)[space.slots]
@@ -164,6 +166,7 @@ def _take(message: Recorded, embodiment: Embodiment, replay: _Replay) -> None:
                 return
         if topic.endswith("/joint_states"):
             positions = named_positions(body.name, body.position, embodiment.joint_names)
+            positions = as_configured(positions, replay.grippers, embodiment)
             replay.synchronizer.push_joints(seconds(body.header.stamp), positions, now)
         elif topic.endswith("/eef_pose"):
             replay.synchronizer.push_eef(seconds(body.header.stamp), pose_array(body), now)
@@ -174,7 +177,7 @@ def _take(message: Recorded, embodiment: Embodiment, replay: _Replay) -> None:
         elif topic.endswith("/action"):
             command = named_positions(body.name, body.position, embodiment.joint_names)
             replay.stamps.append(seconds(body.header.stamp))
-            replay.commands.append(command)
+            replay.commands.append(as_configured(command, replay.grippers, embodiment))
     except ObservationError:
         return  # the live policy complains and goes on; `himoe bag check` counts what is wrong
 

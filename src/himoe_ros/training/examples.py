@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.embodiment import ActionSpace, Embodiment, load_embodiment
+from ..core.embodiment import END_EFFECTOR, ActionSpace, Embodiment, load_embodiment
 from ..core.errors import ConfigError, TrainingError
 from ..core.observation import Floats
 from ..model.config import HiMoEConfig
@@ -58,6 +58,13 @@ class Source:
     def key(self) -> tuple[str, str]:
         """For whom its statistics hold."""
         return self.embodiment.name, self.space.name
+
+    def tool(self, state: Floats) -> Floats:
+        """(3,) m, of the tool that picks things up, out of a (24,) state: the last arm's."""
+        if self.embodiment.tells_tool and self.space.names[0] in END_EFFECTOR:
+            return state[:3]
+        arm = self.embodiment.arms[-1]
+        return arm.forward(state[arm.first_slot : arm.first_slot + len(arm.joints)])[:3, 3]
 
     def world(self, index: int) -> Floats:
         """(N, 3) m, true places in the order of `NAMES`; NaN for what is not there."""
@@ -185,7 +192,7 @@ class Examples(torch.utils.data.Dataset):
             told |= {
                 "places": np.nan_to_num(places).astype(np.float32),
                 "present": np.isfinite(places).all(-1) & (meaning is not None),
-                "tool": sample.state[:3].astype(np.float32),
+                "tool": source.tool(sample.state).astype(np.float32),
                 "meant": np.array(meaning.meant if meaning else (0, 0)),
             }
         return told
