@@ -41,5 +41,5 @@ def _train(options: argparse.Namespace) -> int:
             print(f"{out}: {samples} samples, {since}", flush=True)
         run.train()
         if processes.rank == 0:
-            print(f"\nwritten: {out / POLICY}")
+            print(f"\nwritten: {', '.join(map(str, sorted(out.glob(f'{POLICY}*'))))}")
     return 0

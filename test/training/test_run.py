@@ -19,6 +19,7 @@ import yaml
 from recording.test_frames import LIMITS, RATE, XARM7, record
 from recording.test_samples import foreign
 
+from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.errors import ConfigError, RecordingError, TrainingError
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.folder import save_model
@@ -188,6 +189,18 @@ def test_two_robots_learn_in_one_run_and_get_experts_of_their_own(begin, shared,
     masks = torch.stack([torch.from_numpy(run._examples[(member, 0, 0)]["mask"]) for member in (0, 1)])
     chosen = [r.chosen[:, 0, 0].tolist() for r in run.trainer.objective.model.expert.route(masks).values()]
     assert all(one != two for one, two in chosen), chosen
+
+
+def test_a_run_of_two_robots_writes_a_policy_for_each(begin, shared, tmp_path):
+    mine = {"dataset": str(shared / "data"), "embodiment": "xarm7", "action_space": "end_effector"}
+    other = {"dataset": str(foreign(tmp_path / "aloha", "v3.0")), "embodiment": "aloha", "action_space": "joints"}
+    run = begin(mixture=[mine, other | {"layout": "aloha.yaml"}], steps=1)
+    run.train()
+    aloha = load_embodiment("aloha", config("embodiments"))
+    first = load_policy(run.folder / "policy", XARM7, SPACE)
+    second = load_policy(run.folder / "policy_aloha_joints", aloha, aloha.action_space("joints"))
+    for name, weight in first._model.state_dict().items():
+        assert torch.equal(weight, second._model.state_dict()[name]), name
 
 
 def test_the_share_of_each_expert_is_shown_for_each_dataset(begin, shared, tmp_path):

@@ -105,7 +105,9 @@ class Run:
         finally:
             if told is not None:
                 told.close()
-        self.write_policy(self.folder / POLICY)
+        first = self.sources[0].key
+        for key in self.statistics:  # one model, and for each robot and action space the statistics it needs
+            self.write_policy(self.folder / (POLICY if key == first else "_".join((POLICY, *key))), key)
 
     def check(self) -> dict[str, float]:
         """Figures of held-out samples, with the averaged weights; see `checks.held_out`. By the first process."""
@@ -122,7 +124,7 @@ class Run:
     def rehearse(self) -> dict[str, float]:
         """Trials of the policy as it is now; see `rehearsal.rehearse`. One that cannot be run does not end the run."""
         terms, place = self.config.rehearsals, self.folder / REHEARSALS / f"step_{self.trainer.step:08d}"
-        self.write_policy(place / POLICY)
+        self.write_policy(place / POLICY, self.sources[0].key)
         try:
             return rehearse(place / POLICY, terms.protocols, terms.trials, place)
         except HimoeError as error:
@@ -134,9 +136,8 @@ class Run:
         std = torch.from_numpy(self.statistics[self.sources[member].key].action.std)
         return std if std.dim() == 2 else std.expand(self.trainer.objective.model.config.chunk_steps, -1)
 
-    def write_policy(self, out: Path) -> None:
-        """The averaged weights with all that a policy needs; for the first member's robot and action space."""
-        key = self.sources[0].key
+    def write_policy(self, out: Path, key: tuple[str, str]) -> None:
+        """The averaged weights with all that a policy of this robot and action space needs."""
         with self.trainer.averaged():
             model = merged(self.trainer.objective.model, torch.bfloat16)
         if self.processes.rank:
