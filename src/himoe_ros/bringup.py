@@ -210,6 +210,10 @@ def bench_graphs(seconds: float, out: Path) -> dict[str, tuple[NodeSpec, ...]]:
             *graph("xarm7", {}),
             NodeSpec("graph_probe", "graph_probe", {**probe, "cameras_node": "sim_cameras"}),
         ),
+        "simulated ALOHA, three cameras": (
+            *graph("aloha", {}),
+            NodeSpec("graph_probe", "graph_probe", {**probe, "cameras_node": "sim_cameras", "commands": "action"}),
+        ),
         "three cameras, 640x480, 30 Hz, not rendered": (
             NodeSpec("synthetic_sensors", "synthetic_sensors", {"embodiment": "aloha"}),
             NodeSpec("policy", "policy", aloha),

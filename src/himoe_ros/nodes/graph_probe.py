@@ -35,6 +35,7 @@ class GraphProbe(ManagedNode):
         self._json = self.parameter("json", "")
         self._cameras = self.require("cameras_node", "the name of the node that publishes the images")
         self._moves = self.parameter("robot_moves", True)
+        self._sent_on = self.parameter("commands", "sim/commands")  # a topic
         self._values: dict[str, dict[str, str]] = {}
         self._stamps: dict[str, list[float]] = {"joint_states": [], "commands": []}
         self._first_command_ms: list[float] = []
@@ -42,7 +43,7 @@ class GraphProbe(ManagedNode):
     def setup(self) -> None:
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self.create_subscription(JointState, "joint_states", lambda m: self._on_stamp("joint_states", m), RECORD)
-        self.create_subscription(JointState, "sim/commands", lambda m: self._on_stamp("commands", m), RECORD)
+        self.create_subscription(JointState, self._sent_on, lambda m: self._on_stamp("commands", m), RECORD)
         self._instruction = self.create_publisher(String, "instruction", LATCHED)
         self._arm = self.create_client(Trigger, "controller/arm")
         self._change = self.create_client(ChangeState, f"{self._cameras}/change_state")
