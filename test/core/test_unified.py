@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -155,3 +156,26 @@ def test_an_incomplete_robot_state_is_named():
 def test_a_vector_of_another_size_is_refused():
     with pytest.raises(GuardError, match=r"shape \(24,\), got \(14,\)"):
         decode_state(ALOHA, ALOHA.action_space("joints"), np.zeros(14))
+
+
+def test_left_and_right_change_places_with_their_slots():
+    space = ALOHA.action_space("joints")
+    joints = dict(zip(ALOHA.joint_names, np.linspace(0.7, 1.5, 14).tolist(), strict=True))
+    sides = {"left": "right", "right": "left"}
+    swapped = {name: joints[name.replace(side, sides[side])] for name in joints for side in sides if side in name}
+    told, other = (encode_state(ALOHA, space, RobotState(j, None)) for j in (joints, swapped))
+    assert np.array_equal(told[8:15], other[16:23]) and np.array_equal(told[16:23], other[8:15])
+    assert not np.array_equal(told, other)
+
+
+@pytest.mark.parametrize(("closed", "opened"), [(0.6197, 1.6214), (-0.6213, 1.4910), (-0.08, 1.33)])
+def test_grippers_are_openings_whatever_numbers_their_stack_tells(closed, opened):
+    """Followers of ALOHA 2; older stacks and gym-aloha; as observed."""
+    arms = (replace(arm, gripper=replace(arm.gripper, closed=closed, open=opened)) for arm in ALOHA.arms)
+    robot = replace(ALOHA, arms=tuple(arms))
+    space = robot.action_space("joints")
+    joints = dict.fromkeys(robot.joint_names, 0.0)
+    joints |= {"left_gripper_joint": closed, "right_gripper_joint": closed + 0.25 * (opened - closed)}
+    values = encode_state(robot, space, RobotState(joints, None))
+    assert values[[14, 22]] == pytest.approx([0.0, 0.25])
+    assert decode_state(robot, space, values).joints == pytest.approx(joints)
