@@ -26,7 +26,7 @@ trials: venv
 
 # The shipped policy of the xArm7 from nothing: demonstrations, datasets, training, trials. Some hours on two
 # cores; what was interrupted is gone on with.
-DEMONSTRATIONS := cup_in_cup:450 block_on_block:450 fruit_to_plate:400
+DEMONSTRATIONS := cup_in_cup:714 block_on_block:450 fruit_to_plate:400
 train-demo: venv
 	set -e; for task in $(DEMONSTRATIONS); do name=$${task%:*}; \
 		$(BIN)/himoe sim record $$name --episodes $${task#*:} --switch 0.3 --push 0.03 --images jpeg --seed 1 --out demos/$$name; \
