@@ -35,7 +35,7 @@ from ..sim.servos import Servos
 from ..sim.starts import sample_posture, sample_start
 from ..sim.world import World
 from ..teleop.tool import tools_chunk
-from ..trials.judge import Judge
+from ..trials.judges import judge_of
 from ..trials.layout import Layout, draw_layout, things_of
 from ..trials.protocol import Setting, load_protocol
 from ..trials.things import THINGS
@@ -155,7 +155,7 @@ class Demonstrator:
             others = [s for s in self._settings if _named(s) != _named(asked)]
             for _ in self._plans(others[rng.integers(len(others))], rng.uniform(*PRELUDE_S)):
                 continue
-        judge = Judge(self._protocol, asked)
+        judge = judge_of(self._protocol, asked)
         self._begin(asked, folder, f"{self._protocol.name}, layout {seed}")
         plans = self._plans(asked, self._protocol.time_limit + AFTER_S)
         for done in plans:

@@ -9,12 +9,15 @@ import numpy as np
 
 from ..core.embodiment import END_EFFECTOR, Embodiment
 from ..core.errors import ConfigError
+from ..core.observation import Floats
 from ..core.unified import values_pose
 from ..sim.expert import Expert, Task
 from ..sim.handover import HandoverExpert
 from ..sim.hands import hand_pose, pitch_of
+from ..sim.scoop import ScoopExpert
 from ..teleop.tool import Target, tool_slots
 from ..trials.protocol import Protocol, Setting
+from ..trials.scoop_judge import SCOOP, in_spoon
 from ..trials.things import NESTED_M, PLATE, THINGS
 from ..trials.truth import Pose
 
@@ -46,7 +49,9 @@ def scripted(embodiment: Embodiment, protocol: Protocol, setting: Setting, rng: 
         ConfigError: no expert has learned such a task.
     """
     if list(protocol.stages) == HANDOVER:
-        return TwoHands(embodiment, setting, rng)
+        return Handover(embodiment, setting, rng)
+    if list(protocol.stages) == SCOOP:
+        return Scoop(embodiment, setting, rng)
     return OneHand(embodiment, *expert_task(protocol, setting), rng)
 
 
@@ -93,26 +98,55 @@ class OneHand:
         ]
 
 
-class TwoHands:
-    """See Scripted: a cup goes from the right hand to the left, and onto a plate."""
+class _TwoHands:
+    """What experts of two arms share: where the hands are, and their strides as targets."""
 
-    def __init__(self, embodiment: Embodiment, setting: Setting, rng: np.random.Generator) -> None:
-        self._arms = embodiment.arms
-        self._cup, self._plate = setting.roles.values()
-        self._expert = HandoverExpert(rng, np.array([arm.mount[:3, 3] for arm in self._arms]))
+    def __init__(self, embodiment: Embodiment, expert: HandoverExpert | ScoopExpert) -> None:
+        self._arms, self._expert = embodiment.arms, expert
 
     @property
     def done(self) -> bool:
         """See Scripted."""
         return self._expert.done
 
-    def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
-        """See Scripted."""
+    def _hands(self, joints: Mapping[str, float]) -> tuple[Floats, Floats, Floats]:
+        """(2, 3) m, (2,) rad downward, (2,) openings."""
         poses = [arm.forward(np.array([joints[j] for j in arm.joints])) for arm in self._arms]
-        tools, pitches = np.array([p[:3, 3] for p in poses]), np.array([pitch_of(p) for p in poses])
         openings = np.array([arm.gripper.opening(joints[arm.gripper.joint]) for arm in self._arms])
-        cup = things[self._cup]
-        rows = self._expert.plan(tools, pitches, openings, cup.place, cup.up, things[self._plate].place)
+        return np.array([p[:3, 3] for p in poses]), np.array([pitch_of(p) for p in poses]), openings
+
+    def _targets(self, rows: Floats) -> list[list[Target]]:
         return [
             [(hand_pose(arm, r[:3], r[3]), float(r[4])) for arm, r in zip(self._arms, row, strict=True)] for row in rows
         ]
+
+
+class Handover(_TwoHands):
+    """See Scripted: a cup goes from the right hand to the left, and onto a plate."""
+
+    def __init__(self, embodiment: Embodiment, setting: Setting, rng: np.random.Generator) -> None:
+        super().__init__(embodiment, HandoverExpert(rng, _bases(embodiment)))
+        self._cup, self._plate = setting.roles.values()
+
+    def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
+        """See Scripted."""
+        cup = things[self._cup]
+        return self._targets(self._expert.plan(*self._hands(joints), cup.place, cup.up, things[self._plate].place))
+
+
+class Scoop(_TwoHands):
+    """See Scripted: the left hand pushes a bowl to the middle, the right one scoops and pours."""
+
+    def __init__(self, embodiment: Embodiment, setting: Setting, rng: np.random.Generator) -> None:
+        super().__init__(embodiment, ScoopExpert(rng, _bases(embodiment)))
+        (self._box,) = setting.roles.values()
+
+    def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
+        """See Scripted."""
+        tools, pitches, _ = self._hands(joints)
+        spoon, box, bowl = (things[name].place for name in ("spoon", self._box, "bowl"))
+        return self._targets(self._expert.plan(tools, pitches, spoon, len(in_spoon(things)), box, bowl))
+
+
+def _bases(embodiment: Embodiment) -> Floats:
+    return np.array([arm.mount[:3, 3] for arm in embodiment.arms])

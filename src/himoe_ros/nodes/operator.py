@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 
 from ..core.errors import HimoeError
 from ..terminal import Terminal
-from ..trials.judge import Verdict
 from ..trials.session import Void
+from ..trials.verdict import Verdict
 from .managed import ManagedNode
 
 KEYS = {"n": "next", "enter": "next", "s": "success", "f": "failure", "v": "void", "p": "pause"}

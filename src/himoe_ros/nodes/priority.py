@@ -19,6 +19,11 @@ def go_first() -> None:
         return
 
 
+def go_last() -> None:
+    """Let this process, which only watches, go behind those that it watches."""
+    os.nice(10)
+
+
 def goes_first() -> bool:
     """Whether this thread, and those it starts, have real-time priority."""
     return os.sched_getscheduler(0) == os.SCHED_FIFO

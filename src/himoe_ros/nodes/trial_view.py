@@ -19,8 +19,10 @@ from ..core.errors import ObservationError
 from ..core.messages import seconds
 from ..core.observation import Image as Picture
 from ..core.unified import named_positions
-from ..trials.judge import Judge, Verdict
+from ..trials.judge import Judge
+from ..trials.scoop_judge import ScoopJudge
 from ..trials.truth import Truth, truth_from_state
+from ..trials.verdict import Verdict
 from ..trials.video import VideoWriter, compose
 from .conversions import image_array
 from .managed import COMMAND, LATCHED, RECORD, SENSOR
@@ -43,7 +45,7 @@ class Watched:
         latencies: s from a plan's observation to its arrival.
     """
 
-    judge: Judge | None
+    judge: Judge | ScoopJudge | None
     video: VideoWriter
     began: float
     title: str

@@ -18,7 +18,7 @@ from ..core.embodiment import load_embodiment
 from ..core.errors import ConfigError, HimoeError
 from ..resources import config, is_preset, version
 from ..trials.gather import SESSION, TRIAL
-from ..trials.judge import Judge
+from ..trials.judges import judge_of
 from ..trials.layout import draw_layout
 from ..trials.protocol import Setting, load_protocol
 from ..trials.schedule import Planned
@@ -29,6 +29,7 @@ from .conversions import image_message
 from .managed import LATCHED, ManagedNode, run
 from .operator import Left, Operator
 from .orders import Orders
+from .priority import go_last
 from .trial_view import VIDEO_FPS, TrialView, Watched
 
 RESET_WITHIN_S = 5.0
@@ -74,7 +75,7 @@ class Trials(ManagedNode):
             raise ConfigError("trials must be >= 1, seed >= 0 and time_limit_s > 0")
         if self._simulated:  # whatever cannot be judged or laid out is told before anything moves
             for setting in self._protocol.settings.values():
-                Judge(self._protocol, setting)
+                judge_of(self._protocol, setting)
                 draw_layout(self._protocol, setting, 0)
         self._session = Session(self._out, self._protocol, self._header)
         self._view = TrialView(self, self._embodiment, self._simulated)
@@ -152,7 +153,7 @@ class Trials(ManagedNode):
         files = {"video": f"{name}.mp4", "start_frame": f"{name}_start.jpg", "last_frame": f"{name}_end.jpg"}
         self._say("")
         self._prepare(planned, setting)
-        judge = Judge(self._protocol, setting) if self._simulated else None
+        judge = judge_of(self._protocol, setting) if self._simulated else None
         if self._bags:
             files["bag"] = self._orders.start_bag(self._out, setting.instruction)
         try:
@@ -289,6 +290,7 @@ class Trials(ManagedNode):
 
 
 def main() -> None:
+    go_last()  # films and judgements may come late, plans may not
     run(Trials)
 
 

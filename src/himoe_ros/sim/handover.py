@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.observation import Floats
-from .expert import STEPS
-from .hands import UP
+from .hands import UP, strides
 
 LEFT, RIGHT = 0, 1
 LOW_M, HIGH_M = 0.035, 0.080  # over the cup's foot: where the right hand holds it, and the left one
@@ -28,7 +27,6 @@ READY_M = np.array([-0.15, 0.0, 0.25])  # where the left hand waits
 ASIDE_M = np.array([0.15, 0.0, 0.27])  # where the right hand goes afterwards
 STANDS_M = 0.02  # a cup whose foot is lower stands on the table
 UPRIGHT = 0.9
-TURN_RAD = 0.08  # largest change of a hand's pitch in a step
 PAUSE = 0.12  # share of the phases before which the hands rest for a moment
 
 
@@ -117,7 +115,7 @@ class HandoverExpert:
             plate: (3,) m.
 
         Returns:
-            (STEPS, 2, 5) targets of each hand at STEP_S of expert.py, twice that, ...: place (3) m, pitch rad, opening.
+            (STEPS, 2, 5); see `strides`.
         """
         points = cup + np.outer([HIGH_M, LOW_M], up)
         held = (np.linalg.norm(tools - points, axis=1) < HELD_M) & (openings < CLOSED)
@@ -128,15 +126,8 @@ class HandoverExpert:
         if self._pause:
             self._pause -= 1
             goals = tools
-        rows, places = [], tools.copy()
-        for _ in range(STEPS):
-            way = self.manner.gain * (goals - places)
-            longest = self.manner.step * np.where(fine, FINE, 1.0)
-            way *= np.minimum(1.0, longest / np.maximum(np.linalg.norm(way, axis=1), 1e-9))[:, None]
-            places = places + way
-            pitches = pitches + np.clip(self.manner.pitch - pitches, -TURN_RAD, TURN_RAD)
-            rows.append(np.column_stack([places, pitches, grips]))
-        return np.array(rows)
+        longest = self.manner.step * np.where(fine, FINE, 1.0)
+        return strides(tools, pitches, goals, self.manner.pitch, np.array(grips), longest, self.manner.gain)
 
     def _heading(self, hand: int, to: Floats) -> Floats:
         """(3,) level unit vector from an arm's base."""

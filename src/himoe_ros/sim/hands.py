@@ -1,4 +1,4 @@
-"""Hands that point away from their own base, as an arm without twist in its wrist has them."""
+"""Two hands that point away from their own base, as an arm without twist in its wrist has them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import numpy as np
 from ..core.arm import Arm
 from ..core.kinematics import pose_matrix
 from ..core.observation import Floats
+from .expert import STEPS
 
 UP = np.array([0.0, 0.0, 1.0])
+TURN_RAD = 0.09  # largest change of a hand's pitch in a step
 
 
 def pitch_of(pose: Floats) -> float:
@@ -23,3 +25,26 @@ def hand_pose(arm: Arm, place: Floats, pitch: float) -> Floats:
     level, across = np.array([x / reach, y / reach, 0.0]), np.array([-y / reach, x / reach, 0.0])
     forward = np.cos(pitch) * level - np.sin(pitch) * UP
     return pose_matrix(place, np.column_stack([np.cross(across, forward), across, forward]))
+
+
+def strides(
+    places: Floats, pitches: Floats, goals: Floats, turns: Floats, grips: Floats, longest: Floats, gain: float
+) -> Floats:
+    """Bounded steps of two hands to where they should be.
+
+    Args:
+        places, pitches: (2, 3) m and (2,) rad downward, of the hands now.
+        goals, turns, grips: (2, 3) m, (2,) rad and (2,) openings, wanted.
+        longest: (2,) m, of a step.
+        gain: share of what is left that a step takes.
+
+    Returns:
+        (STEPS, 2, 5) place (3) m, pitch rad, opening of each hand at STEP_S, twice that, ...
+    """
+    rows = []
+    for _ in range(STEPS):
+        way = gain * (goals - places)
+        places = places + way * np.minimum(1.0, longest / np.maximum(np.linalg.norm(way, axis=1), 1e-9))[:, None]
+        pitches = pitches + np.clip(turns - pitches, -TURN_RAD, TURN_RAD)
+        rows.append(np.column_stack([places, pitches, grips]))
+    return np.array(rows)

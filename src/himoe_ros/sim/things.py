@@ -87,7 +87,10 @@ CUP_SEGMENTS = 16
 CUPS = {  # name of the mesh, and last part of a thing's name
     "cup": Cup(foot=0.027, rim=0.0355, height=0.072, mass=0.05),  # goes into another
     "beaker": Cup(foot=0.023, rim=0.027, height=0.105, mass=0.05),
+    "bowl": Cup(foot=0.045, rim=0.07, height=0.045, mass=0.2, wall=0.003),
 }
+GRAINS, GRAINS_A_LAYER = 30, 9  # in a box, called <material>.<number>
+GRAIN_M, GRAIN_GAP_M, LAYER_M = 0.007, 0.018, 0.0145  # radius, and distances when they are laid
 
 
 def furnish(spec: mujoco.MjSpec, things: Collection[str]) -> None:
@@ -104,6 +107,8 @@ def furnish(spec: mujoco.MjSpec, things: Collection[str]) -> None:
     for name in things:
         if (shape := CUPS.get(name.split("_")[-1])) is not None:
             _add_walls(spec, spec.body(name), shape)
+        if spec.material(name) is not None:  # a box, full of it
+            _add_grains(spec, name)
     add_mesh(spec, "plate", meshes.lathe(PLATE_PROFILE, segments=48))
     add_mesh(spec, "plate_rim", meshes.lathe(PLATE_RIM_PROFILE, segments=48))
     add_mesh(spec, "apple", meshes.lathe(APPLE_PROFILE, segments=32))
@@ -153,3 +158,20 @@ def _add_walls(spec: mujoco.MjSpec, cup: mujoco.MjsBody, shape: Cup) -> None:
         (c, s), (cl, sl) = ((np.cos(a / 2), np.sin(a / 2)) for a in (turn, lean))
         # Leans about its own y axis, then turns about z.
         cup.add_geom(own, size=size, pos=place, quat=[c * cl, -s * sl, c * sl, s * cl], mass=mass)
+
+
+def _add_grains(spec: mujoco.MjSpec, material: str) -> None:
+    """Grains of a material above the floor of its box, in layers; they fall into place."""
+    box, own = spec.body(material), spec.find_default("grain")
+    for number in range(GRAINS):
+        layer, place = divmod(number, GRAINS_A_LAYER)
+        row, column = divmod(place, 3)
+        shift = GRAIN_GAP_M * (layer % 2) / 3  # or they would stay on top of each other
+        offset = [
+            GRAIN_GAP_M * (row - 1) + shift,
+            GRAIN_GAP_M * (column - 1) + shift,
+            0.004 + GRAIN_M + LAYER_M * layer,
+        ]
+        grain = spec.worldbody.add_body(name=f"{material}.{number}", pos=np.add(box.pos, offset), childclass="grain")
+        grain.add_freejoint(name=f"{material}.{number}")
+        grain.add_geom(own, material=material)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import mujoco
 import numpy as np
@@ -32,9 +32,12 @@ class World:
 
     @property
     def things(self) -> tuple[str, ...]:
-        """Names of what lies about."""
+        """Names of what lies about; what is in it (`box.0`) goes with it."""
+        return tuple(name for name in self._free_joints() if "." not in name)
+
+    def _free_joints(self) -> Iterator[str]:
         free = (j for j in range(self.model.njnt) if self.model.jnt_type[j] == mujoco.mjtJoint.mjJNT_FREE)
-        return tuple(self.model.joint(j).name for j in free)
+        return (self.model.joint(j).name for j in free)
 
     def reset(self, layout: Mapping[str, Sequence[float]]) -> None:
         """Begin anew: arms at home, grippers open, things laid out and at rest; see `lay_out`."""
@@ -58,11 +61,14 @@ class World:
             raise ValueError(f"there is no {unknown} here; there are {list(self.things)}")
         for index, name in enumerate(self.things):
             x, y, yaw = layout.get(name, (SHELF_M[0], SHELF_M[1] + SHELF_GAP_M * index, 0.0))
-            joint = self.model.joint(name)
-            start, dof = joint.qposadr[0], joint.dofadr[0]
-            z = self.model.qpos0[start + 2]
-            self.data.qpos[start : start + 7] = x, y, z, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)
-            self.data.qvel[dof : dof + 6] = 0.0
+            home = self.model.qpos0[self.model.joint(name).qposadr[0] :][:2]
+            for part in (name, *(n for n in self._free_joints() if n.startswith(f"{name}."))):
+                joint = self.model.joint(part)
+                start, dof = joint.qposadr[0], joint.dofadr[0]
+                (dx, dy), z = self.model.qpos0[start : start + 2] - home, self.model.qpos0[start + 2]
+                place = x + np.cos(yaw) * dx - np.sin(yaw) * dy, y + np.sin(yaw) * dx + np.cos(yaw) * dy, z
+                self.data.qpos[start : start + 7] = *place, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)
+                self.data.qvel[dof : dof + 6] = 0.0
         mujoco.mj_forward(self.model, self.data)
 
     def step(self, seconds: float) -> None:

@@ -12,7 +12,7 @@ from ..core.errors import RecordingError
 from ..core.messages import seconds
 from ..recording.reader import BagInfo, read_info, read_messages
 from ..recording.session import bags_in
-from .judge import Judge
+from .judges import judge_of
 from .protocol import Protocol, load_protocol
 from .report import Part, ReportError, Told
 from .session import Header, TrialResult, read_session
@@ -113,7 +113,7 @@ def _judged(info: BagInfo, protocol: Protocol, result: TrialResult, embodiment: 
     topic = next((t for t in info.types if t.endswith(f"/{STATE}")), "")
     if not info.counts.get(topic):
         raise RecordingError(f"{info.folder} has no true poses on {STATE}")
-    judge = Judge(protocol, protocol.settings[result.setting])
+    judge = judge_of(protocol, protocol.settings[result.setting])
     for recorded in read_messages(info, [topic]):
         m = recorded.message
         if seconds(m.header.stamp) > result.began + result.seconds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,36 +10,15 @@ from ..core.errors import ConfigError
 from .protocol import Protocol, Setting
 from .things import PLATE, THINGS
 from .truth import Hand, Pose, Truth
+from .verdict import RESTING_S, RESTING_SPEED_M_S, UPRIGHT, Verdict
 
 LIFT_M = 0.05
 HOLD_RADIUS_M = 0.035  # of the tool point from the upright axis of what it holds
 HOLD_REACH_M = 0.02  # above and below the thing
 GRIPPING, OPEN_GRIPPER = 0.95, 0.9  # below, something may be held; from there on, nothing is (a cup is at 0.82)
-RESTING_SPEED_M_S, RESTING_S = 0.02, 0.5
-UPRIGHT = 0.94  # cosine of 20 degrees
 ON_PLATE_M = 0.02  # higher than that over its surface, a fruit lies on something else
 NESTED_AXIS_M, NESTED_LOW_M, NESTED_HIGH_M = 0.008, 0.012, 0.036
 STACKED_AXIS_M, STACKED_HEIGHT_M = 0.02, 0.005
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What has happened so far. Everything but `wrong_target` stays once it is true.
-
-    Attributes:
-        stages: stage -> reached, in the order of the protocol.
-        wrong_object: something else was lifted; its name, or "".
-        wrong_target: the named thing, once lifted, now rests in the same way with another of the target's kind.
-    """
-
-    stages: Mapping[str, bool] = field(default_factory=dict)
-    wrong_object: str = ""
-    wrong_target: str = ""
-
-    @property
-    def success(self) -> bool:
-        """The last stage is reached."""
-        return bool(self.stages) and list(self.stages.values())[-1]
 
 
 def on_plate(fruit: Pose, plate: Pose, name: str) -> bool:

@@ -37,7 +37,7 @@ def draw_layout(protocol: Protocol, setting: Setting, seed: int) -> Layout:
         drawn = [_places(protocol, kind, len(group), rng) for kind, group in groups.items()]
         places = np.concatenate(drawn)
         if _apart(things, places):
-            yaws = rng.uniform(-np.pi, np.pi, len(places))
+            yaws = rng.uniform(-np.pi, np.pi, len(places)) * [THINGS[thing].turned for thing in things]
             return {
                 thing: (float(x), float(y), float(yaw)) for thing, (x, y), yaw in zip(things, places, yaws, strict=True)
             }

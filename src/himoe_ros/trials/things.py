@@ -15,6 +15,7 @@ class Thing:
         foot: from its origin down to where it stands.
         top: from its origin up to its rim.
         gripped: whether fingers go down beside it, for which room is left.
+        turned: whether it may be laid at any angle.
     """
 
     kind: str
@@ -22,6 +23,7 @@ class Thing:
     foot: float
     top: float
     gripped: bool = True
+    turned: bool = True
 
 
 def _ball(radius: float) -> Thing:
@@ -32,6 +34,10 @@ PLATE = Thing("plate", 0.075, 0.0, 0.004, gripped=False)  # its surface; the rim
 CUP = Thing("cup", 0.0355, 0.0, 0.072)
 BEAKER = Thing("cup", 0.027, 0.0, 0.105)  # slim enough for ALOHA's fingers, and tall enough for two hands
 BLOCK = Thing("block", 0.0283, 0.02, 0.02)
+BOWL = Thing("bowl", 0.07, 0.0, 0.043, gripped=False)
+SPOON = Thing("spoon", 0.0225, 0.02, 0.145, gripped=False, turned=False)  # upright in its stand, its mouth ahead
+BOX = Thing("box", 0.048, 0.0, 0.04, gripped=False, turned=False)
+MATERIALS = ("mung_beans", "black_rice", "sticky_rice")  # boxes full of grains, which are called <material>.<number>
 NESTED_M = 0.024  # a cup's foot over that of the one it stands in: there their walls meet
 THINGS = {
     "apple": _ball(0.031),
@@ -40,5 +46,8 @@ THINGS = {
     **{f"{colour}_plate": PLATE for colour in ("blue", "pink", "purple")},
     **{f"{colour}_cup": CUP for colour in ("red", "yellow", "blue", "green")},
     **{f"{colour}_beaker": BEAKER for colour in ("red", "yellow", "blue")},
+    "bowl": BOWL,
+    "spoon": SPOON,
+    **dict.fromkeys(MATERIALS, BOX),
     **{f"{colour}_block": BLOCK for colour in ("red", "yellow", "blue")},
 }
