@@ -56,7 +56,7 @@ class FaultGraph:
         self.log = BoxLog()
         self.source = self.make_source()
         self._controller = {"embodiment": "xarm7", "action_space": "joints", **controller}
-        port = simulated_address().partition(":")[2]
+        port = simulated_address("xarm7").partition(":")[2]
         self.address = next(ADDRESSES) + (f":{port}" if port else "")
         self._folder = folder
         self._processes: dict[str, subprocess.Popen] = {}

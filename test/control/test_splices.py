@@ -97,7 +97,7 @@ def test_adversarial_chunks_break_no_limit_and_never_fault_the_loop(robot, space
         assert np.isfinite(places).all()
         assert (places >= arm.bounds.lower - 1e-9).all() and (places <= arm.bounds.upper + 1e-9).all()
         assert (np.abs(np.diff(places, axis=0)) <= arm.max_velocity * dts[:, None] * (1 + 1e-6) + 1e-9).all()
-        if arm.chain is not None:
+        if robot.workspace is not None:
             tool = np.array([arm.forward(p)[:3, 3] for p in places])
             travel = np.linalg.norm(np.diff(tool, axis=0), axis=1)
             assert (travel <= robot.workspace.max_tool_speed * dts + 1e-9).all()

@@ -36,6 +36,13 @@ def test_when_one_arm_falls_silent_the_other_holds_its_cup():
             def mode() -> str:
                 return watching.diagnostics.get("/aloha_controller", ("", {}))[1].get("mode", "")
 
+            faults = watching.node.create_client(SetParameters, "sim_robot/set_parameters")
+
+            def inject(fault: str) -> None:
+                """What it does is waited for, not the answer."""
+                parameter = Parameter("fault", value=fault).to_parameter_msg()
+                faults.call_async(SetParameters.Request(parameters=[parameter]))
+
             say = watching.node.create_publisher(String, "instruction", LATCHED)
             say.publish(String(data=ASKED))
             watching.wait(lambda: states and mode() == "disarmed", 30.0)
@@ -43,8 +50,7 @@ def test_when_one_arm_falls_silent_the_other_holds_its_cup():
             while not (answer := watching.call("controller/arm")).success:
                 assert time.monotonic() < deadline, answer.message
             watching.wait(lambda: truth().things["blue_beaker"].place[2] > 0.08, 20.0)
-            fault = Parameter("fault", value="silent follower_left").to_parameter_msg()
-            watching.ask(SetParameters, "sim_robot/set_parameters", SetParameters.Request(parameters=[fault]))
+            inject("silent follower_left")
             watching.wait(lambda: mode() == "faulted", 5.0)
             assert "'follower_left' is lost" in watching.diagnostics["/aloha_controller"][1]["reason"]
             time.sleep(0.5)
@@ -55,10 +61,8 @@ def test_when_one_arm_falls_silent_the_other_holds_its_cup():
             assert after.things["blue_beaker"].place[2] > 0.07, "the right hand holds it"
             for arm in ("left", "right"):
                 assert after.hands[arm].tcp == pytest.approx(before.hands[arm].tcp, abs=0.003)
-            heal = Parameter("fault", value="heal follower_left").to_parameter_msg()
-            watching.ask(SetParameters, "sim_robot/set_parameters", SetParameters.Request(parameters=[heal]))
-            time.sleep(0.5)
-            assert watching.call("controller/arm").success, "arming connects again"
+            inject("heal follower_left")
+            watching.wait(lambda: watching.call("controller/arm").success, 10.0)  # arming connects again
     finally:
         code, output = end(process)
     assert code == 0, output
