@@ -23,6 +23,7 @@ ALOHA = load_embodiment("aloha", config("embodiments"))
 ASKED = "Pick up the blue cup, switch hands, and place it on the plate"
 
 
+@pytest.mark.slow  # needs more than two busy cores so far: the controller misses joint states
 def test_when_one_arm_falls_silent_the_other_holds_its_cup():
     process = himoe("up", "aloha", "--policy", "expert", "--camera-rate-hz", "2")
     try:
