@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from himoe_ros.core.embodiment import load_embodiment
+from himoe_ros.nodes.demonstrator import WorldDriver
 from himoe_ros.nodes.expert_task import scripted
 from himoe_ros.resources import config
 from himoe_ros.sim.expert import STEP_S
@@ -55,6 +56,7 @@ def _operate(world: World, protocol: Protocol, setting: Setting, judge: Judge) -
     embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
     space, arms = embodiment.action_space("joints"), embodiment.arms
     expert = scripted(embodiment, protocol, setting, np.random.default_rng(0))
+    driver = WorldDriver(world.arms, embodiment, STEP_S)
     sent = [servos.joint_positions for servos in world.arms]
 
     def look() -> Truth:
@@ -63,14 +65,7 @@ def _operate(world: World, protocol: Protocol, setting: Setting, judge: Judge) -
         return truth
 
     while not expert.done and world.time_s < LONGEST_S:
-        joints = {
-            name: value
-            for servos, arm in zip(world.arms, arms, strict=True)
-            for name, value in (
-                *zip(arm.joints, servos.joint_positions, strict=True),
-                (arm.gripper.joint, arm.gripper.position(servos.gripper_opening)),
-            )
-        }
+        joints = dict(zip(embodiment.joint_names, driver.read().positions, strict=True))
         rows = expert.plan(look().things, joints)[:1]
         named = dict(
             zip(space.names, tools_chunk(embodiment, space, joints, rows, np.ones(1), 0.0).values[0], strict=True)

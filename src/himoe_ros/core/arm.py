@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,10 @@ class Arm:
         if self.chain is None:
             raise ConfigError(f"arm '{self.name}' has no 'kinematics' in its embodiment file")
         return self.mount @ self.chain.forward(joints)
+
+    def tool(self, joints: Mapping[str, float]) -> Floats:
+        """The same of joints by name, among which others may be."""
+        return self.forward(np.array([joints[name] for name in self.joints]))
 
 
 @dataclass(frozen=True)

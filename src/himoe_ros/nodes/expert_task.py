@@ -111,7 +111,7 @@ class _TwoHands:
 
     def _hands(self, joints: Mapping[str, float]) -> tuple[Floats, Floats, Floats]:
         """(2, 3) m, (2,) rad downward, (2,) openings."""
-        poses = [arm.forward(np.array([joints[j] for j in arm.joints])) for arm in self._arms]
+        poses = [arm.tool(joints) for arm in self._arms]
         openings = np.array([arm.gripper.opening(joints[arm.gripper.joint]) for arm in self._arms])
         return np.array([p[:3, 3] for p in poses]), np.array([pitch_of(p) for p in poses]), openings
 

@@ -189,8 +189,7 @@ def _command_at(embodiment: Embodiment, replay: _Replay, stamp: float) -> Floats
     if abs(replay.stamps[nearest] - stamp) > COMMAND_WITHIN_S:
         return None
     joints = replay.commands[nearest]
-    arm = embodiment.arms[0]
-    eef = arm.forward(np.array([joints[j] for j in arm.joints])) if embodiment.tells_tool else None
+    eef = embodiment.arms[0].tool(joints) if embodiment.tells_tool else None
     try:
         return unified(embodiment, RobotState(joints, eef))
     except HimoeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..core.embodiment import Embodiment
 from ..core.errors import RecordingError
@@ -37,5 +38,6 @@ def as_configured(
     for gripper in (arm.gripper for arm in embodiment.arms):
         closed, opened = told.get(gripper.joint, (gripper.closed, gripper.open))
         if (closed, opened) != (gripper.closed, gripper.open):
-            converted[gripper.joint] = gripper.position((positions[gripper.joint] - closed) / (opened - closed))
+            theirs = replace(gripper, closed=closed, open=opened)
+            converted[gripper.joint] = gripper.position(theirs.opening(positions[gripper.joint]))
     return converted

@@ -97,9 +97,7 @@ class Leader:
         return ActionChunk(now, self._space.names, self._encoded(self._target())[None], np.array([STEP_S]))
 
     def _encoded(self, joints: Mapping[str, float]) -> Floats:
-        arm = self._embodiment.arms[0]
-        tool = self._embodiment.tells_tool
-        eef = arm.forward(np.array([joints[j] for j in arm.joints])) if tool else None
+        eef = self._embodiment.arms[0].tool(joints) if self._embodiment.tells_tool else None
         values = encode_state(self._embodiment, self._space, RobotState(joints, eef))[self._space.slots]
         grippers = [name in {a.gripper.name for a in self._embodiment.arms} for name in self._space.names]
         return np.where(grippers, np.clip(values, 0.0, 1.0), values)

@@ -81,8 +81,7 @@ def truth_from_state(
 
 
 def _hand(arm: Arm, value: Mapping[str, float]) -> Hand:
-    tool = arm.forward(np.array([value[joint] for joint in arm.joints]))
-    return Hand(arm.gripper.opening(value[arm.gripper.joint]), tool[:3, 3])
+    return Hand(arm.gripper.opening(value[arm.gripper.joint]), arm.tool(value)[:3, 3])
 
 
 def _pose(thing: str, value: Mapping[str, float], rate: Mapping[str, float]) -> Pose:
