@@ -33,7 +33,7 @@ def test_ctrl_c_at_any_moment_ends_all_within_5_s_and_leaves_nothing(moment):
     begin = time.monotonic()
     code, _ = end(process)
     assert time.monotonic() - begin < 5.0
-    assert code in (0, 130)
+    assert code in (0, 130, -signal.SIGINT), "-SIGINT: before Python had taken the signal over; a shell says 130"
     assert not nodes_alive()
     assert shared_memory() <= before
 

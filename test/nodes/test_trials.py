@@ -71,7 +71,7 @@ def test_a_session_survives_a_lost_camera_and_a_kill_and_its_bags_tell_the_same(
     assert header.simulated and finished == 2
     assert [r.index for r in results] == list(range(4)), "none lost, none repeated"
     reasons = [reason for each in voids.values() for reason in each]
-    assert "nothing came for 1.5 s from camera base" in reasons[0]
+    assert re.match("nothing came for 1.5 s from camera (base|left_wrist)", reasons[0])
     assert any(reason.startswith("interrupted") for reason in reasons)
     assert sum(r.success for r in results) >= 3, results
     for r in results:
