@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 
 import himoe_ros.interbotix_standin
 from himoe_ros.interbotix_standin.xs_sdk import XsSdk
@@ -56,7 +56,7 @@ class Follower:
         self._node = rclpy.create_node(f"xs_sdk_{name}", context=self._context)
         self.sdk = XsSdk(self._node, name, joints, self._motors)
         self._node.create_timer(PERIOD_S, self._step)
-        self._executor = MultiThreadedExecutor(4, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()

@@ -11,11 +11,11 @@ from sensor_msgs.msg import JointState
 
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.messages import seconds
-from himoe_ros.core.safety import load_safety
 from himoe_ros.resources import config
 
-ARM = load_embodiment("xarm7", config("embodiments")).arms[0]
-PERIOD = 1.0 / load_safety(config("safety.yaml")).control_rate_hz
+XARM7 = load_embodiment("xarm7", config("embodiments"))
+ARM = XARM7.arms[0]
+PERIOD = 1.0 / XARM7.control_rate_hz
 ROUNDING = 2e-6  # rad, of float32 on the wire
 TICK_JITTER = 5e-4  # rad in a tick
 STILL = 1e-5  # rad between two commands; a tick at the slowest speed that matters is larger

@@ -16,7 +16,7 @@ from .control.finding import Finding, Level
 from .control.preflight import judge_robot
 from .core.embodiment import Embodiment, load_embodiment
 from .core.errors import ConfigError, DriverError, HimoeError
-from .core.safety import SafetyLimits, load_safety
+from .core.safety import load_safety
 from .resources import config
 
 GRAPH_WITHIN_S = 30.0
@@ -42,8 +42,12 @@ def _check(options: argparse.Namespace) -> int:
     joints = sum(len(a.joints) for a in embodiment.arms)
     findings = [
         Finding("embodiment", Level.OK, f"{embodiment.name}, {joints} joints, {len(embodiment.cameras)} cameras"),
-        Finding("safety.yaml", Level.OK, f"{safety.control_rate_hz:g} Hz, chunks within {safety.chunk_timeout_s:g} s"),
-        *_check_robot(embodiment, options.robot_ip, safety),
+        Finding(
+            "control",
+            Level.OK,
+            f"{embodiment.control_rate_hz:g} Hz, chunks within {safety.chunk_timeout_s:g} s (safety.yaml)",
+        ),
+        *_check_robot(embodiment, options.robot_ip),
     ]
     if not options.without_ros:
         findings += _check_graph(options.robot, options.namespace)
@@ -57,7 +61,7 @@ def _check(options: argparse.Namespace) -> int:
     return 1 if counts[Level.UNSAFE] else 0
 
 
-def _check_robot(embodiment: Embodiment, address: str, safety: SafetyLimits) -> list[Finding]:
+def _check_robot(embodiment: Embodiment, address: str) -> list[Finding]:
     if embodiment.driver == "aloha":
         from .control.aloha import MODEL, follower_names  # noqa: PLC0415 - needs ROS
         from .control.aloha_survey import survey_followers  # noqa: PLC0415
@@ -71,7 +75,7 @@ def _check_robot(embodiment: Embodiment, address: str, safety: SafetyLimits) -> 
         facts = survey(address)
     except DriverError as error:
         return [Finding("connection", Level.UNSAFE, str(error), f"a controller at {address}")]
-    return [Finding("connection", Level.OK, address), *judge_robot(facts, embodiment, safety)]
+    return [Finding("connection", Level.OK, address), *judge_robot(facts, embodiment)]
 
 
 def _check_graph(robot: str, namespace: str) -> list[Finding]:

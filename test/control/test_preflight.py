@@ -47,7 +47,7 @@ def levels(findings) -> dict[str, Level]:
 
 
 def test_a_robot_that_is_well_has_only_ok_lines():
-    assert set(levels(judge_robot(WELL, XARM7, SAFETY)).values()) == {Level.OK}
+    assert set(levels(judge_robot(WELL, XARM7)).values()) == {Level.OK}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_robot_that_is_well_has_only_ok_lines():
     ],
 )
 def test_each_trouble_is_found_and_told_with_what_was_expected(change, check, level):
-    findings = judge_robot(replace(WELL, **change), XARM7, SAFETY)
+    findings = judge_robot(replace(WELL, **change), XARM7)
     assert levels(findings)[check] is level
     others = {k: v for k, v in levels(findings).items() if k != check}
     assert set(others.values()) == {Level.OK}

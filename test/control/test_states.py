@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from control.test_loop import DT, SAFETY, XARM7, Bench, assert_limits_kept, moving
+from control.test_loop import DT, XARM7, Bench, assert_limits_kept, moving
 
 from himoe_ros.control.states import FOLLOWING, NEXT, SENDING, Mode, StateError, States
 from himoe_ros.core.errors import GuardError
@@ -116,9 +116,7 @@ def test_a_speed_scale_that_is_no_share_is_refused(bad):
 def test_the_guard_faults_the_loop_when_whoever_computed_a_command_was_wrong(monkeypatch):
     bench = moving("joints")
     sent = len(bench.driver.sent)
-    monkeypatch.setattr(
-        bench.loop._motion, "follow", lambda target, dt: bench.loop.command + 2.0 / SAFETY.control_rate_hz
-    )
+    monkeypatch.setattr(bench.loop._motion, "follow", lambda target, dt: bench.loop.command + 2.0 * DT)
     bench.run(0.1)
     assert bench.loop.mode is Mode.FAULTED and "command of joint1 must lie in" in bench.loop.reason
     assert len(bench.driver.sent) == sent

@@ -108,7 +108,7 @@ def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path, content):
 
 
 PARTS = {
-    "": ["name", "driver", "arms", "cameras", "action_spaces"],
+    "": ["name", "driver", "control_rate_hz", "arms", "cameras", "action_spaces"],
     "arms.arm": sorted(set(ARM) - {"kinematics", "park_rad"}),
     "arms.arm.gripper": list(ARM["gripper"]),
     "arms.arm.kinematics": list(ARM["kinematics"]),
@@ -144,7 +144,7 @@ def test_a_missing_key_or_an_unknown_one_is_named_with_its_place(part, key):
         ("arms.arm.kinematics.tool_m", ([1, 2], [NAN] * 3), r"expected finite numbers of shape \(3,\)"),
         ("arms.arm.kinematics.reference_rpy_rad", ([1, 2],), r"expected finite numbers of shape \(3,\)"),
         *[(f"workspace.{key}", (0, NAN), "expected a") for key in PARTS["workspace"] if "max" in key],
-        ("action_spaces.joints.rate_hz", (-10, 0), "expected a number > 0"),
+        *[(rate, (-10, 0), "expected a number > 0") for rate in ("control_rate_hz", "action_spaces.joints.rate_hz")],
         ("action_spaces.joints.delta", (None, "joint1"), "expected a list of different names"),
     ],
 )

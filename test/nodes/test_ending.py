@@ -80,7 +80,11 @@ def test_the_demo_of_an_untrained_policy_ends_with_no_success_and_no_error(tmp_p
         (["up", "xarm7", "--policy", "himoe_huge"], "himoe_huge.*himoe_4b, himoe_small,"),
         (["up", "xarm7", "--action-space", "thought"], "'thought' is no action space.*end_effector, joints"),
         (["up", "xarm7", "--image-width", "0"], "width, height and rate_hz must be > 0, got 0"),
-        (["up", "xarm7", "--hardware", "real", "--robot-ip", "127.9.9.9"], "no xArm controller answers at 127.9.9.9"),
+        pytest.param(
+            ["up", "xarm7", "--hardware", "real", "--robot-ip", "127.9.9.9"],
+            "no xArm controller answers at 127.9.9.9",
+            marks=pytest.mark.slow,  # it tries for 10 s
+        ),
     ],
 )
 def test_bad_input_is_one_clear_error_and_a_code(arguments, message):

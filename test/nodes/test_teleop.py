@@ -108,9 +108,10 @@ def test_keys_over_a_terminal_arm_jog_and_disarm(robot):
             screen.press("a")
             time.sleep(0.06)
         robot.watching.wait(lambda: abs(robot.tool()[1] - begin[1] - 0.06) < 3e-3, 5.0)
+        was_open = robot.opening() > 0.5
         screen.press(" ")
-        screen.see("gripper closed")
-        robot.watching.wait(lambda: robot.opening() < 0.05, 3.0)
+        screen.see(f"gripper {'closed' if was_open else 'open'}")
+        robot.watching.wait(lambda: robot.opening() < 0.05 if was_open else robot.opening() > 0.95, 3.0)
         screen.press("x")
         screen.see("disarmed")
         screen.press("q")

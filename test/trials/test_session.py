@@ -20,7 +20,6 @@ from himoe_ros.trials.log import Log, LogError, read_log
 from himoe_ros.trials.session import INTERRUPTED, LOG, Session, SessionError, read_session
 
 RUNNER = Path(__file__).parents[1] / "session_runner.py"
-KILLS = 20
 
 
 def begun(folder: Path) -> Session:
@@ -65,11 +64,12 @@ def test_what_was_interrupted_is_void_and_comes_again(tmp_path):
     assert read_session(tmp_path)[2] == {planned.index: [INTERRUPTED]}
 
 
-def test_killed_20_times_it_ends_with_16_trials_each_of_them_once(tmp_path):
+@pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_often_it_ends_with_16_trials_each_of_them_once(tmp_path, kills):
     rng, killed = random.Random(0), 0
     while True:
         runner = subprocess.Popen([sys.executable, str(RUNNER), str(tmp_path), "0.12"])
-        if killed < KILLS:
+        if killed < kills:
             time.sleep(rng.uniform(0.05, 0.8))
             if runner.poll() is None:
                 runner.send_signal(signal.SIGKILL)

@@ -163,7 +163,7 @@ class ControlLoop:
             now: s, the clock of chunk stamps.
             steady: s, a clock that never jumps; its differences are the time step.
         """
-        period = 1.0 / self._safety.control_rate_hz
+        period = 1.0 / self._embodiment.control_rate_hz
         # A late tick makes no larger step: the motion goes on from the last command, and rejoins the plan smoothly.
         dt = period if self._last_tick is None else float(np.clip(steady - self._last_tick, 0.0, period))
         self._last_tick = steady

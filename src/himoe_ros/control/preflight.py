@@ -9,7 +9,6 @@ import numpy as np
 
 from ..core.embodiment import Embodiment
 from ..core.observation import Floats
-from ..core.safety import SafetyLimits
 from .finding import Finding, Level
 
 NEAR_LIMIT_RAD = 0.05
@@ -62,9 +61,13 @@ class RobotFacts:
     reports_hz: float
 
 
-def judge_robot(facts: RobotFacts, embodiment: Embodiment, safety: SafetyLimits) -> list[Finding]:
+def judge_robot(facts: RobotFacts, embodiment: Embodiment) -> list[Finding]:
     """Every check of an arm's controller, in the order a person would go through them."""
-    return [*_judge_controller(facts, embodiment), *_judge_place(facts, embodiment), *_judge_timing(facts, safety)]
+    return [
+        *_judge_controller(facts, embodiment),
+        *_judge_place(facts, embodiment),
+        *_judge_timing(facts, embodiment.control_rate_hz),
+    ]
 
 
 def _judge_controller(facts: RobotFacts, embodiment: Embodiment) -> Iterator[Finding]:
@@ -176,7 +179,7 @@ def _judge_place(facts: RobotFacts, embodiment: Embodiment) -> Iterator[Finding]
     yield Finding("distance from home", Level.OK, f"{away[far]:.2f} rad, {arm.joints[far]}")
 
 
-def _judge_timing(facts: RobotFacts, safety: SafetyLimits) -> Iterator[Finding]:
+def _judge_timing(facts: RobotFacts, rate_hz: float) -> Iterator[Finding]:
     if facts.gripper_fault or not facts.gripper:
         found = facts.gripper_fault or "no answer"
         yield Finding("gripper", Level.UNSAFE, found, "an answer without error", "Check its cable at the tool")
@@ -185,7 +188,7 @@ def _judge_timing(facts: RobotFacts, safety: SafetyLimits) -> Iterator[Finding]:
     median, high = np.percentile(facts.answers, [50, 99])
     worst = float(np.max(facts.answers))
     found = f"{1e3 * median:.1f} ms median, {1e3 * high:.1f} p99, {1e3 * worst:.1f} worst of {len(facts.answers)}"
-    period = 1.0 / safety.control_rate_hz
+    period = 1.0 / rate_hz
     if worst > LONGEST_ANSWER_S:
         level, expected = Level.UNSAFE, f"at most {1e3 * LONGEST_ANSWER_S:.0f} ms"
     elif high > period / 2:  # a tick reads and sends

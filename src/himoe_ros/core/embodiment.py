@@ -69,10 +69,15 @@ class Camera:
 
 @dataclass(frozen=True)
 class Embodiment:
-    """One robot: its arms, cameras, and the action spaces it can be driven in."""
+    """One robot: its arms, cameras, and the action spaces it can be driven in.
+
+    Attributes:
+        control_rate_hz: commands a second that its driver is sent.
+    """
 
     name: str
     driver: str
+    control_rate_hz: float
     arms: tuple[Arm, ...]
     cameras: tuple[Camera, ...]
     action_spaces: Mapping[str, ActionSpace]
@@ -108,7 +113,8 @@ def parse_embodiment(data: Any, where: str) -> Embodiment:
         data: the mapping; see config/embodiments/xarm7.yaml for every key with its unit.
         where: the file's name, for error messages.
     """
-    d = mapping(data, where, ("name", "driver", "arms", "action_spaces", "cameras"), ("workspace", "collision"))
+    needed = ("name", "driver", "control_rate_hz", "arms", "action_spaces", "cameras")
+    d = mapping(data, where, needed, ("workspace", "collision"))
     arms = tuple(
         sorted(
             (parse_arm(n, a, f"{where}: arms.{n}") for n, a in mapping(d["arms"], f"{where}: arms").items()),
@@ -126,6 +132,7 @@ def parse_embodiment(data: Any, where: str) -> Embodiment:
     return Embodiment(
         name=text(d["name"], f"{where}: name"),
         driver=text(d["driver"], f"{where}: driver"),
+        control_rate_hz=positive(d["control_rate_hz"], f"{where}: control_rate_hz"),
         arms=arms,
         cameras=tuple(_camera(n, c, f"{where}: cameras.{n}") for n, c in cameras.items()),
         action_spaces={n: _action_space(n, s, arms, f"{where}: action_spaces.{n}") for n, s in spaces.items()},

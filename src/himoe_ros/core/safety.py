@@ -13,7 +13,6 @@ from .synchronizer import SyncLimits
 class SafetyLimits:
     """See the comments in config/safety.yaml; units in the names."""
 
-    control_rate_hz: float
     blend_s: float
     first_step_m: float
     first_step_rad: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -11,11 +10,11 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
+from rclpy.task import Future
 from sensor_msgs.msg import JointState
 
 SERVICES = ("set_operating_modes", "torque_enable", "reboot_motors", "set_motor_registers", "get_robot_info")
 PARTS = {"arm": "position", "gripper": "current_based_position"}  # -> the mode in which it obeys positions
-LONGEST_S = 30.0  # that a service which does not answer keeps its caller waiting
 
 
 class Motors(Protocol):
@@ -43,7 +42,7 @@ class XsSdk:
     ) -> None:
         """
         Args:
-            node: whose executor has a thread to spare for each service that does not answer.
+            node: that serves it.
             name: of the robot, such as follower_left.
             joints: of the arm, base to tip.
             motors: behind it.
@@ -53,7 +52,7 @@ class XsSdk:
         self.torque = dict.fromkeys(PARTS, False)
         self.modes = dict.fromkeys(PARTS, "pwm")
         self.silent, self.mute = False, set[str]()
-        self._joints, self._motors, self._answer = tuple(joints), motors, threading.Event()
+        self._joints, self._motors, self._answer = tuple(joints), motors, Future()
         self._stamp = stamp or (lambda: node.get_clock().now().to_msg())
         group = ReentrantCallbackGroup()
         self._told = node.create_publisher(JointState, f"/{name}/joint_states", 10)
@@ -74,13 +73,13 @@ class XsSdk:
 
     def close(self) -> None:
         """Let whoever waits for an answer go."""
-        self._answer.set()
+        self._answer.set_result(None)
 
     def _handler(self, service: str) -> Callable:
-        def handle(request: SetParameters.Request, response: SetParameters.Response) -> SetParameters.Response:
+        async def handle(request: SetParameters.Request, response: SetParameters.Response) -> SetParameters.Response:
             values = {p.name: parameter_value_to_python(p.value) for p in request.parameters}
             if service in self.mute:
-                self._answer.wait(LONGEST_S)
+                await self._answer
             self.asked.append((service, values))
             self._do(service, values)
             response.results = [SetParametersResult(successful=True, reason=" ".join(self._joints))]

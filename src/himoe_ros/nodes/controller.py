@@ -137,7 +137,7 @@ class Controller(ManagedNode):
 
     def _run(self) -> None:
         """The control loop's thread."""
-        period = 1.0 / self._safety.control_rate_hz
+        period = 1.0 / self._embodiment.control_rate_hz
         due = time.monotonic()
         while self._worker.running:
             with self._lock:

@@ -115,8 +115,8 @@ class Demonstrator:
         self._contract = load_contract(config("recording.yaml"), self._embodiment)
         self._safety = load_safety(config("safety.yaml"))
         self._shrink = ImageShrinker(wanted.images, self._contract)
-        self._dt = 1.0 / self._safety.control_rate_hz
-        self._picture_every = round(self._safety.control_rate_hz / wanted.camera_rate_hz)
+        self._dt = 1.0 / self._embodiment.control_rate_hz
+        self._picture_every = round(self._embodiment.control_rate_hz / wanted.camera_rate_hz)
         self._settings = tuple(self._protocol.settings.values())
         self._world = World(build_scene(self._embodiment.name, things_of(self._protocol)))
         self._renderer = CameraRenderer(self._world.model, wanted.width, wanted.height)

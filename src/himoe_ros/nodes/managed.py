@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -155,13 +155,8 @@ class ManagedNode(LifecycleNode):
         self._report.publish(message)
 
 
-def run(node_class: Callable[[], ManagedNode], threads: int = 1) -> None:
-    """Run one node until SIGINT or SIGTERM; exit with 2 where it cannot start.
-
-    Args:
-        node_class: makes it.
-        threads: of its executor.
-    """
+def run(node_class: Callable[[], ManagedNode]) -> None:
+    """Run the node that is made until SIGINT or SIGTERM; exit with 2 where it cannot start."""
     ending = _Ending()
     remove_abandoned()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -171,7 +166,7 @@ def run(node_class: Callable[[], ManagedNode], threads: int = 1) -> None:
         try:
             with ending.at_once():
                 code = 0 if not node.autostart or _started(node) else 2
-            executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(threads)
+            executor = SingleThreadedExecutor()
             executor.add_node(node)
             while not (code or ending.asked or node.exit_code is not None):
                 executor.spin_once(timeout_sec=0.1)

@@ -13,10 +13,9 @@ from ..resources import config
 from ..sim.servos import Servos
 from .managed import run
 from .priority import go_first
-from .sim_workplace import TICK_S, SimWorkplace
+from .sim_workplace import SimWorkplace
 
-TELL_EVERY = round(0.01 / TICK_S)  # ticks between joint states: 100 Hz, as the real one
-THREADS = 4  # of the executor: a service that does not answer keeps one
+TELL_EVERY = 2  # ticks between joint states: 125 Hz; the real one has 100
 
 
 class FollowerMotors:
@@ -92,7 +91,7 @@ class SimAloha(SimWorkplace):
 
 def main() -> None:
     go_first()  # a real robot has motors of its own
-    run(SimAloha, THREADS)
+    run(SimAloha)
 
 
 if __name__ == "__main__":
