@@ -60,6 +60,19 @@ def nodes_alive() -> list[str]:
     return alive
 
 
+def pid_of(executable: str) -> int:
+    """Of a node of this test's ROS domain."""
+    mark = f"ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}\0"
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = mark in (folder / "environ").read_text()
+            if mine and f"himoe_ros.nodes.{executable}" in (folder / "cmdline").read_text():
+                return int(folder.name)
+        except OSError:  # ended meanwhile
+            continue
+    raise AssertionError(f"no {executable} runs")
+
+
 def shared_memory() -> set[str]:
     return {p.name for p in Path("/dev/shm").iterdir() if "fastdds" in p.name or "fastrtps" in p.name}
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from graph import end, himoe, himoe_without, nodes_alive, watcher
+from graph import end, himoe, himoe_without, nodes_alive, pid_of, watcher
 from sensor_msgs.msg import Image
 
 from himoe_ros.bringup import simulated_address
@@ -31,19 +31,6 @@ def until(condition, within: float, process) -> None:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def pid_of(executable: str) -> int:
-    """Of a node of this test's ROS domain."""
-    mark = f"ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}\0"
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            mine = mark in (folder / "environ").read_text()
-            if mine and f"himoe_ros.nodes.{executable}" in (folder / "cmdline").read_text():
-                return int(folder.name)
-        except OSError:  # ended meanwhile
-            continue
-    raise AssertionError(f"no {executable} runs")
 
 
 def test_a_session_survives_a_lost_camera_and_a_kill_and_its_bags_tell_the_same(tmp_path):
