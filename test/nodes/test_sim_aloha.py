@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import time
 
+import numpy as np
 import pytest
 from graph import end, himoe, watcher
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
+from screen import Screen
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.messages import seconds
-from himoe_ros.nodes.managed import LATCHED
+from himoe_ros.nodes.conversions import joint_message
+from himoe_ros.nodes.managed import LATCHED, RECORD
+from himoe_ros.recording.lerobot_reader import LeRobotData
 from himoe_ros.resources import config
 from himoe_ros.trials.session import read_session
 from himoe_ros.trials.truth import Truth, truth_from_state
@@ -66,6 +70,65 @@ def test_when_one_arm_falls_silent_the_other_holds_its_cup():
     finally:
         code, output = end(process)
     assert code in (0, 130), output
+
+
+def test_a_person_with_both_leaders_shows_an_episode_that_becomes_a_training_set(tmp_path):
+    """The leaders are two topics, as xs_sdk publishes them; the test moves them."""
+    processes = [
+        himoe("up", "aloha", "--policy", "none"),
+        himoe("teleop", "aloha", "--device", "aloha_leaders"),
+    ]
+    places = {side: np.array([*arm.bounds.rest, 0.8]) for side, arm in zip(("left", "right"), ALOHA.arms, strict=True)}
+    names = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper")
+    try:
+        with watcher() as watching, Screen("record", "aloha", "--out", tmp_path / "bags", "--task", ASKED) as screen:
+            node, joints = watching.node, watching.collect(JointState, "joint_states")
+            leaders = {
+                side: node.create_publisher(JointState, f"leader_{side}/joint_states", RECORD) for side in places
+            }
+
+            def tell() -> None:
+                now = node.get_clock().now().nanoseconds * 1e-9
+                for side, place in places.items():
+                    leaders[side].publish(joint_message(names, place, now))
+
+            node.create_timer(0.02, tell)
+            watching.wait(lambda: joints, 30.0)
+            watching.wait(lambda: watching.call("controller/arm").success, 20.0)
+            screen.press("r")
+            screen.see("recording episode_0000")
+            goals = places["left"].copy(), places["right"].copy()
+            for goal, turn in zip(goals, (0.25, -0.25), strict=True):
+                goal[0] += turn
+            for share in np.linspace(0.02, 1.0, 50):
+                for side, goal in zip(places, goals, strict=True):
+                    places[side][0] = share * goal[0]
+                time.sleep(0.04)
+            places["right"][6] = 0.0
+
+            def followed() -> bool:
+                at = dict(zip(joints[-1].name, joints[-1].position, strict=True))
+                waists = abs(at["left_waist"] - 0.25) < 0.01 and abs(at["right_waist"] + 0.25) < 0.01
+                return waists and ALOHA.arms[1].gripper.opening(at["right_gripper_joint"]) < 0.15
+
+            watching.wait(followed, 5.0)
+            screen.press("s")
+            screen.see("saved episode_0000")
+            screen.press("q")
+            assert screen.ended() == 0
+    finally:
+        codes = [end(process)[0] for process in reversed(processes)]
+    assert set(codes) <= {0, 130}
+    made = himoe("export", "--robot", "aloha", str(tmp_path / "bags"), str(tmp_path / "data"))
+    output, _ = made.communicate(timeout=60)
+    assert made.returncode == 0, output
+    data = LeRobotData(tmp_path / "data")
+    state = data.columns(0, ["observation.state"])["observation.state"]
+    at = {name: state[:, i] for i, name in enumerate(data.features["observation.state"]["names"])}
+    assert state.shape[1] == 14 and len(data) >= 15
+    assert at["left_waist"][-1] == pytest.approx(0.25, abs=0.02)
+    assert at["right_waist"][-1] == pytest.approx(-0.25, abs=0.02)
+    assert at["right_gripper"][-1] < 0.2 and at["left_gripper"][-1] > 0.8
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from ..core.reading import count, load_yaml, mapping, number, positive, text
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 IMAGES = ("raw", "jpeg", "png", "h264")  # how they may be kept
+CONTROL = "control"  # the rate of the robot's control loop
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,16 @@ def load_contract(path: Path, embodiment: Embodiment) -> Contract:
         jpeg_quality=min(100, count(d["jpeg_quality"], f"{path}: jpeg_quality", least=1)),
         reserve_gb=positive(d["reserve_gb"], f"{path}: reserve_gb"),
         flush_s=positive(d["flush_s"], f"{path}: flush_s"),
-        streams=(*cameras, *(_stream(name, data, f"{path}: topics.{name}") for name, data in topics.items())),
+        streams=(
+            *cameras,
+            *(_stream(name, data, embodiment, f"{path}: topics.{name}") for name, data in topics.items()),
+        ),
     )
 
 
-def _stream(topic: str, data: Any, where: str) -> Stream:
+def _stream(topic: str, data: Any, embodiment: Embodiment, where: str) -> Stream:
     d = mapping(data, where, ("type", "rate_hz"), ("latched", "optional", "reliable"))
-    rate = number(d["rate_hz"], f"{where}.rate_hz")
+    rate = embodiment.control_rate_hz if d["rate_hz"] == CONTROL else number(d["rate_hz"], f"{where}.rate_hz")
     flags = {key: d[key] for key in ("latched", "optional", "reliable") if key in d}
     if rate < 0 or not all(isinstance(flag, bool) for flag in flags.values()):
         raise ConfigError(f"{where}: expected rate_hz >= 0, and {', '.join(flags)} true or false, got {data!r}")
