@@ -18,7 +18,7 @@ from ..control.driver import Reading
 from ..control.loop import ControlLoop
 from ..control.states import Mode
 from ..core.embodiment import Embodiment, load_embodiment
-from ..core.errors import SimulationError
+from ..core.errors import GuardError, SimulationError
 from ..core.fingerprint import fingerprint
 from ..core.observation import Floats
 from ..core.safety import load_safety
@@ -190,7 +190,10 @@ class Demonstrator:
             rows = expert.plan(self._truth().things, joints)
             times = STEP_S * np.arange(1, len(rows) + 1)
             chunk = tools_chunk(self._embodiment, self._space, joints, rows, times, now)
-            self._loop.accept(chunk, now, now)
+            try:
+                self._loop.accept(chunk, now, now)
+            except GuardError:  # a robot would refuse it, too: the attempt ends here
+                return
             self._put("action_chunk", chunk_message(chunk))
             self._push()
             for _ in range(round(STEP_S / self._dt)):
