@@ -78,7 +78,7 @@ $(READY): setup.py constraints.txt
 		echo "error: the simulated cameras need rendering libraries; run: sudo apt-get install $(LIBRARIES)"; exit 2; fi
 	"$(PYTHON)" -m venv .venv
 	$(BIN)/pip install --progress-bar on -c constraints.txt -e '.[ros,sim,train,test]'
-	$(BIN)/pip install --progress-bar on --no-deps gym-xarm==0.1.1 gym-aloha==0.1.5
+	$(BIN)/pip install --progress-bar on --no-deps gym-xarm==0.1.1 gym-aloha==0.1.5 openpi-client==0.1.2
 	@touch $@
 
 clean:

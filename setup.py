@@ -91,6 +91,8 @@ setup(
         "safetensors",
         "huggingface_hub",
         "opencv-python-headless",
+        "websockets>=14",
+        "msgpack>=1",
         "mcap>=1.6,<2",
         "mcap-ros2-support>=0.6,<0.7",
         "ruckig==0.19.4",

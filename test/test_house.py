@@ -14,6 +14,7 @@ TOP = {
     "model_commands",
     "recording_commands",
     "sim_commands",
+    "serve_commands",
     "train_commands",
     "trials_commands",
     "bringup",
@@ -69,6 +70,7 @@ ARROWS = {
     "sim_commands": {"bringup", "core", "resources", "trials"},
     "training": {"core", "model", "page", "policy", "recording", "trials"},
     "train_commands": {"core", "resources", "training"},
+    "serve_commands": {"core", "policy", "resources"},
     "trials_commands": {"bringup", "core", "options", "resources", "runner", "trials"},
     "cli": {
         "core",
@@ -80,6 +82,7 @@ ARROWS = {
         "options",
         "resources",
         "runner",
+        "serve_commands",
         "sim",
         "sim_commands",
         "train_commands",

@@ -183,7 +183,7 @@ def _policy(
     if policy == EXPERT:
         expert = {"embodiment": common["embodiment"], **own, "protocol": value["protocol"]}
         return NodeSpec("sim_expert", name, expert, remappings=remappings)
-    own |= {k: value[k] for k in ("replan_period_s", "torch_threads")}
+    own |= {k: value[k] for k in ("replan_period_s", "torch_threads", "policy_token_file")}
     return NodeSpec("policy", name, {**common, **own, "policy": policy}, remappings=remappings)
 
 

@@ -20,6 +20,7 @@ from .options import ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUME
 from .recording_commands import add_bag_commands, add_export_command
 from .resources import config, is_preset, own_policy
 from .runner import run_graph
+from .serve_commands import add_serve_command
 from .sim_commands import add_sim_commands
 from .train_commands import add_train_command
 from .trials.layout import draw_layout
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add_sim_commands(commands)
     add_trials_commands(commands)
     add_train_command(commands)
+    add_serve_command(commands)
     return parser
 
 

@@ -24,8 +24,9 @@ ARGUMENTS = (
         "",
         "one of config/policies, policy folder or Hugging Face name; without it the robot's own; the name of a preset "
         "runs untrained weights; expert: the simulation's scripted expert; none: a person drives; several in trials, "
-        "with commas between",
+        "with commas between; ws://HOST:PORT or wss://...: a policy server (himoe serve, or any openpi server)",
     ),
+    Argument("policy_token_file", "", "file with the token that a policy server asks for"),
     Argument("takeover", False, "the policy's plans pass through `himoe teleop ... --over-policy true`"),
     Argument("action_space", "", "that the policy commands (default: that of its training, or the embodiment's first)"),
     Argument("replan_period_s", 0.5, "s between the starts of two plans"),

@@ -24,6 +24,8 @@ from ..core.synchronizer import Synchronizer
 from ..core.unified import encode_state, named_positions
 from ..policy.local import load_policy, untrained_policy
 from ..policy.policy import Policy
+from ..policy.remote import SCHEMES, RemotePolicy
+from ..policy.wire import read_token
 from ..resources import config, is_preset, policy_place
 from .conversions import chunk_message, image_array, source_message, unified_message
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
@@ -44,6 +46,7 @@ class PolicyNode(ManagedNode):
         self._seed = self.parameter("seed", 0)
         self._period = self.parameter("replan_period_s", 0.5)
         self._threads = self.parameter("torch_threads", 1)
+        self._token_file = self.parameter("policy_token_file", "")
         self._unified = self.create_publisher(Float32MultiArray, "unified_state", COMMAND)
         self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
         self._source = self.create_publisher(DiagnosticStatus, "chunk_source", LATCHED)
@@ -81,6 +84,8 @@ class PolicyNode(ManagedNode):
         self._worker.stop()
 
     def teardown(self) -> None:
+        if isinstance(self._policy, RemotePolicy):
+            self._policy.close()
         self._policy = None
         for subscription in self.__dict__.pop("_inputs", []):
             self.destroy_subscription(subscription)
@@ -90,7 +95,9 @@ class PolicyNode(ManagedNode):
         return {"policy": description, "instruction": self._instruction, **self._counts}
 
     def _make_policy(self, space: ActionSpace) -> Policy:
-        """One of ours, a policy folder or Hugging Face name; the name of a preset means its untrained weights."""
+        """One of ours, a policy folder or Hugging Face name, or a server's; a preset's name means untrained weights."""
+        if self._name.startswith(SCHEMES):
+            return RemotePolicy(self._name, self._embodiment, space, read_token(self._token_file))
         if is_preset(self._name):
             return untrained_policy(self._name, config("models"), self._embodiment, space, self._seed)
         return load_policy(policy_place(self._name), self._embodiment, space)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,25 +45,41 @@ class LocalPolicy:
 
     def act(self, observation: Observation) -> ActionChunk:
         """See Policy.act. Views the embodiment does not have are left out, not filled in."""
-        state = encode_state(self._embodiment, self.space, observation.state)
+        (chunk,) = self.act_together([observation])
+        return chunk
+
+    def act_together(self, observations: Sequence[Observation]) -> list[ActionChunk]:
+        """Plan from several observations of robots of one kind at once; raises as Policy.act."""
         config = self._model.config
+        states = [encode_state(self._embodiment, self.space, o.state) for o in observations]
+        words = [self._tokenizer(o.instruction) for o in observations]
+        length = max(map(len, words))
+        told = torch.tensor([[*w, *[0] * (length - len(w))] for w in words])
+        heard = torch.tensor([[i < len(w) for i in range(length)] for w in words])
+        normalised = [model_state(state, self.space.mask, self._statistics.state) for state in states]
+        inputs = ModelInputs(
+            images=torch.from_numpy(np.stack([self._views(o) for o in observations])),
+            view_mask=None,
+            tokens=told,
+            token_mask=None if bool(heard.all()) else heard,
+            state=torch.from_numpy(np.stack(normalised)),
+            data_mask=torch.from_numpy(self.space.mask.astype(np.float32)).expand(len(states), -1),
+        )
+        check_values(inputs, config)
+        noise = torch.randn(len(states), config.chunk_steps, config.action_dim, generator=self._noise)
+        actions = self._sample(inputs, noise).numpy()
+        return [
+            action_chunk(self.space, robot_targets(self.space, a, state, self._statistics.action), o.stamp)
+            for a, state, o in zip(actions, states, observations, strict=True)
+        ]
+
+    def _views(self, observation: Observation) -> np.ndarray:
+        """(V, 3, S, S), in the order of the embodiment's cameras."""
         missing = [c.name for c in self._embodiment.cameras if c.name not in observation.images]
         if missing:
             raise ObservationError(f"the observation lacks camera {missing}, it has {sorted(observation.images)}")
-        views = [model_image(observation.images[c.name], config.image_size) for c in self._embodiment.cameras]
-        inputs = ModelInputs(
-            images=torch.from_numpy(np.stack(views))[None],
-            view_mask=None,
-            tokens=torch.tensor([self._tokenizer(observation.instruction)]),
-            token_mask=None,
-            state=torch.from_numpy(model_state(state, self.space.mask, self._statistics.state))[None],
-            data_mask=torch.from_numpy(self.space.mask.astype(np.float32))[None],
-        )
-        check_values(inputs, config)
-        noise = torch.randn(1, config.chunk_steps, config.action_dim, generator=self._noise)
-        actions = self._sample(inputs, noise)[0].numpy()
-        targets = robot_targets(self.space, actions, state, self._statistics.action)
-        return action_chunk(self.space, targets, observation.stamp)
+        size = self._model.config.image_size
+        return np.stack([model_image(observation.images[c.name], size) for c in self._embodiment.cameras])
 
     def _sample(self, inputs: ModelInputs, noise: torch.Tensor) -> torch.Tensor:
         try:
@@ -74,9 +91,14 @@ class LocalPolicy:
                 "free memory or choose a smaller policy"
             ) from error
 
+    @property
+    def image_size(self) -> int:
+        """px, of the square pictures that the model sees."""
+        return self._model.config.image_size
+
     def warm_up(self) -> None:
         """See Policy.warm_up."""
-        size = self._model.config.image_size
+        size = self.image_size
         images = {c.name: np.zeros((size, size, 3), np.uint8) for c in self._embodiment.cameras}
         joints = dict.fromkeys(self._embodiment.joint_names, 0.0)
         for _ in range(2):
