@@ -9,8 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from chunk_source import SPACE
-from fault_graph import FaultGraph, plan_end
+from fault_graph import XARM7, FaultGraph, plan_end
 from trajectory_msgs.msg import JointTrajectory
 
 from himoe_ros.core.observation import ActionChunk
@@ -47,7 +46,11 @@ def rest(graph: FaultGraph) -> np.ndarray:
 
 def plan(stamp: float, joints: np.ndarray, times: np.ndarray) -> JointTrajectory:
     """Through (T, 7) rad at (T,) s after the stamp."""
-    return chunk_message(ActionChunk(stamp, SPACE.names, np.column_stack([joints, np.full(len(times), 0.5)]), times))
+    return chunk_message(
+        ActionChunk(
+            stamp, XARM7.action_space("joints").names, np.column_stack([joints, np.full(len(times), 0.5)]), times
+        )
+    )
 
 
 def shuffled(message: JointTrajectory, order: np.ndarray) -> JointTrajectory:
