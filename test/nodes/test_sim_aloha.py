@@ -112,6 +112,7 @@ def test_a_person_with_both_leaders_shows_an_episode_that_becomes_a_training_set
                 return waists and ALOHA.arms[1].gripper.opening(at["right_gripper_joint"]) < 0.15
 
             watching.wait(followed, 5.0)
+            time.sleep(0.5)  # at rest there
             screen.press("s")
             screen.see("saved episode_0000")
             screen.press("q")
@@ -124,8 +125,9 @@ def test_a_person_with_both_leaders_shows_an_episode_that_becomes_a_training_set
     assert made.returncode == 0, output
     data = LeRobotData(tmp_path / "data")
     state = data.columns(0, ["observation.state"])["observation.state"]
-    at = {name: state[:, i] for i, name in enumerate(data.features["observation.state"]["names"])}
-    assert state.shape[1] == 14 and len(data) >= 15
+    used = {n: i for i, n in enumerate(data.features["observation.state"]["names"]) if not n.startswith("unused")}
+    assert list(used.values()) == [*range(8, 15), *range(16, 23)] and len(data) >= 15
+    at = {name.removeprefix("joints."): state[:, i] for name, i in used.items()}
     assert at["left_waist"][-1] == pytest.approx(0.25, abs=0.02)
     assert at["right_waist"][-1] == pytest.approx(-0.25, abs=0.02)
     assert at["right_gripper"][-1] < 0.2 and at["left_gripper"][-1] > 0.8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
@@ -42,6 +43,7 @@ class RemotePolicy:
         """
         self._url, self._embodiment, self.space = url, embodiment, space
         self._headers = {"Authorization": f"Api-Key {token}"} if token else {}
+        self._open = ExitStack()
         self._connection: ClientConnection | None = None
         self._jpeg = 0
         try:
@@ -76,9 +78,8 @@ class RemotePolicy:
 
     def close(self) -> None:
         """End the connection; safe to call at any time."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection = None
+        self._open.close()
 
     def _act(self, observation: Observation, within: float) -> ActionChunk:
         missing = [c.name for c in self._embodiment.cameras if c.name not in observation.images]
@@ -118,7 +119,7 @@ class RemotePolicy:
         """
         secure = ssl.create_default_context() if self._url.startswith("wss:") else None
         try:
-            self._connection = connect(
+            made = connect(
                 self._url,
                 ssl=secure,
                 compression=None,
@@ -128,6 +129,7 @@ class RemotePolicy:
                 additional_headers=self._headers,
                 proxy=None,
             )
+            self._connection = self._open.enter_context(made)
             about = self._connection.recv(timeout=CONNECT_S)
         except InvalidHandshake as error:
             raise InferenceError(f"the policy server {self._url} refused the connection: {_words(error)}") from error
