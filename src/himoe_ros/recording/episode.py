@@ -62,7 +62,8 @@ class Episode:
         """Topic -> messages a second, of late."""
         since = max(self._begin, self._end - WINDOW)
         span = max((self._end - since) * 1e-9, 1e-3)
-        return {name: sum(t > since for t in recent) / span for name, recent in self._recent.items()}
+        # Copied at once: another thread goes on writing.
+        return {name: sum(t > since for t in tuple(recent)) / span for name, recent in self._recent.items()}
 
     def flush(self) -> None:
         """What was written so far survives this process."""
