@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from himoe_ros.core.messages import image_array
 from himoe_ros.nodes.conversions import image_message, joint_message
 from himoe_ros.recording.bag import BagWriter, Topic
 from himoe_ros.recording.definitions import definition, type_hash
+from himoe_ros.recording.episode import Episode
 from himoe_ros.recording.reader import read_info, read_messages
 from himoe_ros.recording.repair import repair
 
@@ -93,6 +95,26 @@ def test_types_are_told_with_all_they_are_made_of():
     assert type_hash("sensor_msgs/msg/JointState").startswith("RIHS01_")
     with pytest.raises(ConfigError, match="share/no_msgs/msg/Thing.msg"):
         definition("no_msgs/msg/Thing")
+
+
+def test_rates_are_told_while_another_thread_writes(tmp_path):
+    episode = Episode(
+        tmp_path / "bag", {"task": "x"}, {"joints": Topic("/joints", "sensor_msgs/msg/JointState")}, "kilted"
+    )
+    data, now = serialize_message(joint_message(("a",), np.zeros(1), 0.0)), time.time_ns()
+
+    def fill() -> None:
+        for number in range(20_000):
+            at = now + number * 1_000_000
+            episode.write("joints", data, at, at, number, b"p")
+
+    writer = threading.Thread(target=fill)
+    writer.start()
+    while writer.is_alive():
+        assert episode.rates()["joints"] < 2000
+    writer.join()
+    assert episode.rates()["joints"] == pytest.approx(1000, rel=0.05)
+    episode.close({})
 
 
 def test_nothing_is_overwritten(tmp_path):
