@@ -72,10 +72,11 @@ def test_when_one_arm_falls_silent_the_other_holds_its_cup():
     assert code in (0, 130), output
 
 
+@pytest.mark.slow  # three cameras, a device and a recorder beside it: on two busy cores an image may be too late
 def test_a_person_with_both_leaders_shows_an_episode_that_becomes_a_training_set(tmp_path):
     """The leaders are two topics, as xs_sdk publishes them; the test moves them."""
     processes = [
-        himoe("up", "aloha", "--policy", "none"),
+        himoe("up", "aloha", "--policy", "none", "--image-width", "112", "--image-height", "112"),
         himoe("teleop", "aloha", "--device", "aloha_leaders"),
     ]
     places = {side: np.array([*arm.bounds.rest, 0.8]) for side, arm in zip(("left", "right"), ALOHA.arms, strict=True)}
@@ -120,13 +121,13 @@ def test_a_person_with_both_leaders_shows_an_episode_that_becomes_a_training_set
     finally:
         codes = [end(process)[0] for process in reversed(processes)]
     assert set(codes) <= {0, 130}
-    made = himoe("export", "--robot", "aloha", str(tmp_path / "bags"), str(tmp_path / "data"))
+    made = himoe("export", "--robot", "aloha", "--rate-hz", "5", str(tmp_path / "bags"), str(tmp_path / "data"))
     output, _ = made.communicate(timeout=60)
     assert made.returncode == 0, output
     data = LeRobotData(tmp_path / "data")
     state = data.columns(0, ["observation.state"])["observation.state"]
     used = {n: i for i, n in enumerate(data.features["observation.state"]["names"]) if not n.startswith("unused")}
-    assert list(used.values()) == [*range(8, 15), *range(16, 23)] and len(data) >= 15
+    assert list(used.values()) == [*range(8, 15), *range(16, 23)] and len(data) >= 10
     at = {name.removeprefix("joints."): state[:, i] for name, i in used.items()}
     assert at["left_waist"][-1] == pytest.approx(0.25, abs=0.02)
     assert at["right_waist"][-1] == pytest.approx(-0.25, abs=0.02)
