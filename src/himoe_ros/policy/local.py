@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..core.embodiment import ActionSpace, Embodiment
-from ..core.errors import ConfigError, InferenceError, ObservationError
+from ..core.errors import ConfigError, InferenceError
 from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.unified import encode_state
 from ..model.config import load_model_config
@@ -17,7 +17,7 @@ from ..model.folder import STATISTICS, TOKENIZER, find_folder, load_config, load
 from ..model.himoe import HiMoEVLA
 from ..model.inputs import ModelInputs, check_values
 from ..model.packed import packs
-from .processing import action_chunk, model_image, model_state, robot_targets
+from .processing import action_chunk, model_image, model_state, require_cameras, robot_targets
 from .statistics import Statistics, statistics_from_limits
 from .tokenizer import InstructionTokenizer
 
@@ -75,9 +75,7 @@ class LocalPolicy:
 
     def _views(self, observation: Observation) -> np.ndarray:
         """(V, 3, S, S), in the order of the embodiment's cameras."""
-        missing = [c.name for c in self._embodiment.cameras if c.name not in observation.images]
-        if missing:
-            raise ObservationError(f"the observation lacks camera {missing}, it has {sorted(observation.images)}")
+        require_cameras(self._embodiment, observation)
         size = self._model.config.image_size
         return np.stack([model_image(observation.images[c.name], size) for c in self._embodiment.cameras])
 

@@ -10,10 +10,18 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from ..core.embodiment import ActionSpace
-from ..core.observation import ActionChunk, Floats, Image
+from ..core.embodiment import ActionSpace, Embodiment
+from ..core.errors import ObservationError
+from ..core.observation import ActionChunk, Floats, Image, Observation
 from ..core.unified import difference
 from .statistics import Normalizer
+
+
+def require_cameras(embodiment: Embodiment, observation: Observation) -> None:
+    """Raise ObservationError where an image of the embodiment's cameras is missing."""
+    missing = [c.name for c in embodiment.cameras if c.name not in observation.images]
+    if missing:
+        raise ObservationError(f"the observation lacks camera {missing}, it has {sorted(observation.images)}")
 
 
 def resize_with_pad(image: Image, size: int) -> Image:

@@ -13,13 +13,12 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from ..core.embodiment import ActionSpace, Embodiment
-from ..core.errors import ConfigError, InferenceError, ObservationError
+from ..core.errors import ConfigError, InferenceError
 from ..core.fingerprint import fingerprint
 from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.unified import encode_state
-from .processing import resize_with_pad
-from .wire import chunk_of, request, unpack
-from .wire import pack as packed
+from .processing import require_cameras, resize_with_pad
+from .wire import chunk_of, pack, request, unpack
 
 SCHEMES = ("ws://", "wss://")
 CONNECT_S = 3.0
@@ -82,16 +81,14 @@ class RemotePolicy:
         self._open.close()
 
     def _act(self, observation: Observation, within: float) -> ActionChunk:
-        missing = [c.name for c in self._embodiment.cameras if c.name not in observation.images]
-        if missing:
-            raise ObservationError(f"the observation lacks camera {missing}, it has {sorted(observation.images)}")
+        require_cameras(self._embodiment, observation)
         if self._size:  # the model sees no more than this
             images = {name: resize_with_pad(image, self._size) for name, image in observation.images.items()}
             observation = Observation(observation.stamp, images, observation.state, observation.instruction)
         values = encode_state(self._embodiment, self.space, observation.state)[self.space.slots]
         if self._connection is None:
             self._check(self._connect())
-        told = self._ask(packed(request(self._embodiment, values, observation, self._jpeg)), within)
+        told = self._ask(pack(request(self._embodiment, values, observation, self._jpeg)), within)
         return chunk_of(told, self.space, observation.stamp)
 
     def _timed(self, observation: Observation) -> float:

@@ -61,7 +61,6 @@ class Terms:
 class _Asked:
     observation: Observation
     answer: asyncio.Future[ActionChunk]
-    since: float
 
 
 class PolicyServer:
@@ -165,7 +164,7 @@ class PolicyServer:
         since = time.monotonic()
         try:
             told = unpack(message) if isinstance(message, bytes) else {}
-            asked = _Asked(observation_of(told, self._embodiment, self._policy.space), _future(), since)
+            asked = _Asked(observation_of(told, self._embodiment, self._policy.space), _future())
             await self._waiting.put(asked)
             chunk = await asked.answer
         except HimoeError as error:

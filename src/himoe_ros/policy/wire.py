@@ -18,6 +18,7 @@ from ..core.embodiment import ActionSpace, Embodiment
 from ..core.errors import ConfigError, ObservationError
 from ..core.observation import ActionChunk, Observation
 from ..core.unified import decode_state, scatter
+from .processing import action_chunk
 
 IMAGES = {  # view of the model -> key
     "base_0_rgb": "observation/image",
@@ -100,8 +101,7 @@ def chunk_of(told: Mapping[str, Any], space: ActionSpace, stamp: float) -> Actio
         raise ObservationError(
             f"expected {len(space.names)} values a step, {', '.join(space.names)}, the server sent {values.shape[1]}"
         )
-    times = np.arange(1, len(values) + 1) / space.rate_hz
-    return ActionChunk(stamp, space.names, values[:, : len(space.names)].astype(np.float64), times)
+    return action_chunk(space, values[:, : len(space.names)].astype(np.float64), stamp)
 
 
 def read_token(file: str | Path) -> str:
