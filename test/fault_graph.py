@@ -19,8 +19,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from graph import Watcher, watcher
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 from xarm_rig import ADDRESSES
@@ -137,9 +135,7 @@ class FaultGraph:
 
     def fault(self, text: str) -> float:
         """Make a fault of sim/xarm_faults.py happen; returns when, s of the steady clock."""
-        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
-        request = SetParameters.Request(parameters=[Parameter(name="fault", value=value)])
-        (result,) = self.watching.ask(SetParameters, "sim_robot/set_parameters", request).results
+        result = self.watching.set_parameter("sim_robot", "fault", text)
         assert result.successful, result.reason
         self.watching.wait(lambda: self.log.last(f"FAULT {text}"), 5.0)
         return self.log.last(f"FAULT {text}").time

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from himoe_ros.nodes.managed import RECORD
@@ -113,6 +116,11 @@ class Watcher:
 
     def call(self, name: str) -> Trigger.Response:
         return self.ask(Trigger, name, Trigger.Request())
+
+    def set_parameter(self, node: str, name: str, value: object) -> SetParametersResult:
+        """Ask a node for another value; says whether it took it."""
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        return self.ask(SetParameters, f"{node}/set_parameters", request).results[0]
 
     def wait(self, condition: Callable[[], object], within: float) -> None:
         deadline = time.monotonic() + within

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from chunk_source import ChunkSource
 from graph import Watcher, end, himoe_without, pid_of, watcher
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from himoe_ros.core.embodiment import load_embodiment
@@ -73,8 +71,7 @@ class Rig:
         return self.watching.diagnostics["/aloha_controller"][1]["reason"]
 
     def inject(self, fault: str) -> None:
-        request = SetParameters.Request(parameters=[Parameter("fault", value=fault).to_parameter_msg()])
-        (result,) = self.watching.ask(SetParameters, "sim_robot/set_parameters", request).results
+        result = self.watching.set_parameter("sim_robot", "fault", fault)
         assert result.successful, result.reason
 
     def check_steps(self) -> None:
