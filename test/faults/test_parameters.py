@@ -7,19 +7,11 @@ import time
 import numpy as np
 import pytest
 from fault_graph import ARM
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
 
 
 def set_parameter(graph, name: str, value: float | str) -> str:
     """Returns why it was refused, or ""."""
-    told = (
-        ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
-        if isinstance(value, float)
-        else ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
-    )
-    request = SetParameters.Request(parameters=[Parameter(name=name, value=told)])
-    (result,) = graph.watching.ask(SetParameters, "controller/set_parameters", request).results
+    result = graph.watching.set_parameter("controller", name, value)
     assert result.successful == (not result.reason)
     return result.reason
 

@@ -12,8 +12,7 @@ from box_log import ARMING
 from diagnostic_msgs.msg import DiagnosticStatus
 from fault_graph import fault_graph
 from policy_graph import PolicyGraph
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import GetParameters, SetParameters
+from rcl_interfaces.srv import GetParameters
 
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.model.config import load_model_config
@@ -103,9 +102,7 @@ def parameter(graph: PolicyGraph, name: str) -> int:
 
 
 def starve(graph: PolicyGraph, on: bool) -> None:
-    value = ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=on)
-    request = SetParameters.Request(parameters=[Parameter(name="starve", value=value)])
-    assert graph.watching.ask(SetParameters, "policy/set_parameters", request).results[0].successful
+    assert graph.watching.set_parameter("policy", "starve", on).successful
 
 
 @pytest.mark.slow
