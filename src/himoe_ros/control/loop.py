@@ -9,10 +9,10 @@ import numpy as np
 from ..core.action_guard import check_chunk, check_command, check_first_step, clip_to_workspace, require_finite
 from ..core.chunk_buffer import ChunkBuffer, Target
 from ..core.clock_watch import ClockWatch
-from ..core.embodiment import ANGLES, END_EFFECTOR, ActionSpace, Embodiment
+from ..core.embodiment import END_EFFECTOR, ActionSpace, Embodiment
 from ..core.errors import DriverError, GuardError, HimoeError
 from ..core.observation import ActionChunk, Floats
-from ..core.safety import SafetyLimits
+from ..core.safety import SafetyLimits, first_step
 from ..core.watchdog import Watchdog
 from .driver import Driver, Reading
 from .motion import Motion
@@ -48,6 +48,7 @@ class ControlLoop:
         self._watchdog = Watchdog(safety.chunk_timeout_s)
         self._clock = ClockWatch(safety.clock_tolerance_s)
         self._motion = Motion(embodiment, space)
+        self._reach = first_step(safety, embodiment, space)
         self._states = States()
         self._place = self._motion.command  # (N,) where a homing motion ends
         self._arrived = ""  # the reason to give there
@@ -133,7 +134,7 @@ class ControlLoop:
                 f"chunk refused: its observation is {now - chunk.stamp:.2f} s old, "
                 f"allowed {self._safety.chunk_timeout_s:g} s"
             )
-        check_first_step(chunk, self._space, self._motion.slots(), self._first_step(), now)
+        check_first_step(chunk, self._space, self._motion.slots(), self._reach, now)
         return chunk
 
     def accept(self, chunk: ActionChunk, now: float, steady: float) -> None:
@@ -245,9 +246,3 @@ class ControlLoop:
             part = slice(start, start + len(arm.joints) + 1)
             check_command(command[part], last[part], arm, tool_speed, dt)
             start = part.stop
-
-    def _first_step(self) -> Floats:
-        table = {n: self._safety.first_step_rad for arm in self._embodiment.arms for n in arm.joints}
-        table |= {arm.gripper.name: np.inf for arm in self._embodiment.arms}
-        table |= {n: self._safety.first_step_rad if n in ANGLES else self._safety.first_step_m for n in END_EFFECTOR}
-        return np.array([table[n] for n in self._space.names])

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
+from .embodiment import ANGLES, END_EFFECTOR, ActionSpace, Embodiment
+from .observation import Floats
 from .reading import count, load_yaml, mapping, positive
 from .synchronizer import SyncLimits
 
@@ -34,3 +38,11 @@ def load_safety(path: Path) -> SafetyLimits:
             **{key: positive(value, f"{where}.{key}") for key, value in sensors.items()}, frozen_after=frozen_after
         ),
     )
+
+
+def first_step(safety: SafetyLimits, embodiment: Embodiment, space: ActionSpace) -> Floats:
+    """(N,) m or rad, largest distance of a plan's first step from the robot; inf for grippers."""
+    table = {n: safety.first_step_rad for arm in embodiment.arms for n in arm.joints}
+    table |= {arm.gripper.name: np.inf for arm in embodiment.arms}
+    table |= {n: safety.first_step_rad if n in ANGLES else safety.first_step_m for n in END_EFFECTOR}
+    return np.array([table[n] for n in space.names])
