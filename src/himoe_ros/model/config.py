@@ -135,7 +135,15 @@ class RegularisationConfig:
 
 @dataclass(frozen=True)
 class HiMoEConfig:
-    """A whole model. `image_size` in px; `chunk_steps` actions a chunk; `flow_steps` Euler steps."""
+    """A whole model.
+
+    Attributes:
+        image_size: px.
+        chunk_steps: actions a chunk.
+        flow_steps: Euler steps.
+        committed_steps: first actions of a chunk that the model has learned to be told, at most (training-time
+            real-time chunking, arXiv 2512.05964).
+    """
 
     name: str
     image_size: int
@@ -147,8 +155,14 @@ class HiMoEConfig:
     expert: ExpertConfig
     regularisation: RegularisationConfig = RegularisationConfig()
     action_dim: int = SLOTS
+    committed_steps: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.committed_steps < self.chunk_steps:
+            raise ConfigError(
+                f"{self.name}: committed_steps must be >= 0 and < chunk_steps {self.chunk_steps}, "
+                f"got {self.committed_steps}"
+            )
         if self.image_size % self.vision.patch:
             raise ConfigError(f"{self.name}: image_size {self.image_size} must be a multiple of {self.vision.patch}")
 

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 
-def time_embedding(t_B: Tensor, width: int) -> Tensor:
+def time_embedding(t: Tensor, width: int) -> Tensor:
     """Sine and cosine of 2 pi t / period, periods from 4e-3 to 4 in geometric steps.
 
     Returns:
-        (B, width) float32.
+        (..., width) float32.
     """
     # In float32 throughout, as the released weights were trained: at the shortest period that matters.
-    fraction = torch.linspace(0.0, 1.0, width // 2, device=t_B.device)
+    fraction = torch.linspace(0.0, 1.0, width // 2, device=t.device)
     period = 4e-3 * (4.0 / 4e-3) ** fraction
-    angle = t_B[:, None] * (1.0 / period * 2 * math.pi)
+    angle = t[..., None] * (1.0 / period * 2 * math.pi)
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
@@ -49,12 +49,16 @@ def flow_times(steps: int) -> list[float]:
     return times
 
 
-def interpolate(noise: Tensor, actions: Tensor, t_B: Tensor) -> tuple[Tensor, Tensor]:
+def interpolate(noise: Tensor, actions: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """x_t = t noise + (1 - t) actions (paper, Eq. 2), and the velocity to learn, noise - actions (inside Eq. 3).
 
     The paper counts time from noise to actions, tau = 1 - t; the released weights count as we do.
+
+    Args:
+        noise, actions: (B, T, A).
+        t: (B,), or (B, T) with a time for each step of a chunk.
     """
-    t = t_B[:, None, None]
+    t = t.view(len(t), -1, 1)
     return t * noise + (1.0 - t) * actions, noise - actions
 
 

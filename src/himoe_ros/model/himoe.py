@@ -5,6 +5,7 @@ Shapes: B batch, V views, S image size, W words, T chunk steps, A = 24 slots, D 
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import partial
 
@@ -14,12 +15,13 @@ from torch import Tensor, nn
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from .action_expert import ActionExpert, Actions, Context, ExpertLayer, Suffix
+from .chunking import Guidance, sample_guided
 from .config import HiMoEConfig
 from .flow import flow_times, integrate, time_embedding
 from .inputs import ModelInputs, check_inputs
 from .layers import recomputed
 from .moe import Experts, HeterogeneityBalancingMoE
-from .packed import pack
+from .packed import pack, packs
 from .prefix import Prefix
 
 
@@ -58,6 +60,7 @@ class HiMoEVLA(nn.Module):
         self.indicator = (
             nn.Embedding(config.expert.spaces, width) if config.expert.conditioning == "indicator" else None
         )
+        self._unarranged: ActionExpert | None = None  # by `arrange`
 
     @torch.no_grad()
     def initialise(self, seed: int, kinds: tuple[type[nn.Module], ...] = ()) -> HiMoEVLA:
@@ -86,16 +89,17 @@ class HiMoEVLA(nn.Module):
         told = torch.cat([inputs.state, inputs.data_mask], dim=-1).to(dtype)[:, None]
         return self._marked(self.state_proj(told, inputs.space), inputs.space)
 
-    def embed_times(self, t_S: Tensor) -> Tensor:
-        """Times of the flow -> (S, D), their part of the action tokens' first layer, which no action changes."""
+    def embed_times(self, t: Tensor) -> Tensor:
+        """Times of the flow -> (..., D), their part of the action tokens' first layer, which no action changes."""
         width = self.config.expert.width
         first = self.action_time_mlp_in
-        return F.linear(time_embedding(t_S, width).to(first.weight.dtype), first.weight[:, width:], first.bias)
+        return F.linear(time_embedding(t, width).to(first.weight.dtype), first.weight[:, width:], first.bias)
 
-    def embed_actions(self, x_BTA: Tensor, time_BD: Tensor, space: Tensor | None) -> Tensor:
-        """Noisy actions and their time, from `embed_times` -> action tokens, (B, T, D)."""
+    def embed_actions(self, x_BTA: Tensor, time: Tensor, space: Tensor | None) -> Tensor:
+        """Noisy actions and their time, from `embed_times`, (B, D) or (B, T, D) -> action tokens, (B, T, D)."""
         action = self.action_in_proj(x_BTA.to(self.action_in_proj.weight.dtype), space)
-        hidden = F.linear(action, self.action_time_mlp_in.weight[:, : action.shape[-1]]) + time_BD[:, None]
+        hidden = F.linear(action, self.action_time_mlp_in.weight[:, : action.shape[-1]])
+        hidden = hidden + time.view(len(time), -1, time.shape[-1])
         return self._marked(self.action_time_mlp_out(F.silu(hidden)), space)
 
     def velocity(self, hidden_BTD: Tensor, space: Tensor | None) -> Tensor:
@@ -103,7 +107,7 @@ class HiMoEVLA(nn.Module):
         return self.action_out_proj(hidden_BTD, space).float()
 
     @torch.inference_mode()
-    def sample_actions(self, inputs: ModelInputs, noise: Tensor) -> Tensor:
+    def sample_actions(self, inputs: ModelInputs, noise: Tensor, guidance: Guidance | None = None) -> Tensor:
         """Integrate the flow from noise to normalised actions.
 
         The state token sees the prefix and itself, never the actions: it passes the layers once, beside the
@@ -111,6 +115,8 @@ class HiMoEVLA(nn.Module):
 
         Args:
             noise: (B, T, A) float32 standard normal; left as it is.
+            guidance: what the chunk should agree with. A model that was trained for it is told the steps that are
+                certain; another one is bent toward all of them, see `sample_guided`.
 
         Returns:
             (B, T, A) float32.
@@ -119,16 +125,23 @@ class HiMoEVLA(nn.Module):
             ObservationError: inputs that do not fit the model, see `check_inputs`.
         """
         check_inputs(inputs, self.config)
+        if guidance is not None and int(guidance.told.sum(1).max()) > self.config.committed_steps:
+            return sample_guided(self, inputs, noise, guidance)
         spaces = self.expert.choose(self.expert.route(inputs.data_mask))
         suffix = Suffix(self.encode(inputs), noise.shape[1])
         # Filled on the device: a copy from the host could not be part of a captured graph.
         times = torch.stack([torch.full((), t, device=noise.device) for t in flow_times(self.config.flow_steps)])
         times_SD = self.embed_times(times)
+        told = None if guidance is None else guidance.told[..., None]
+        certain = self.embed_times(torch.zeros(1, 1, device=noise.device))
 
         later: list[Actions] = []  # filled by the first step
 
         def velocity(x: Tensor, step: int) -> Tensor:
-            tokens = self.embed_actions(x, times_SD[step : step + 1], inputs.space)
+            time = times_SD[step : step + 1]
+            if told is not None:
+                x, time = torch.where(told, guidance.actions, x), torch.where(told, certain, time[:, None])
+            tokens = self.embed_actions(x, time, inputs.space)
             if later:
                 hidden, _ = self.expert(tokens, spaces, later[0])
                 return self.velocity(hidden, inputs.space)
@@ -136,7 +149,13 @@ class HiMoEVLA(nn.Module):
             later.append(suffix.actions())
             return self.velocity(hidden[:, 1:], inputs.space)
 
-        return integrate(velocity, noise, self.config.flow_steps)
+        actions = integrate(velocity, noise, self.config.flow_steps)
+        return actions if told is None else torch.where(told, guidance.actions, actions)
+
+    @property
+    def differentiable(self) -> ActionExpert:
+        """The expert, as it was before `arrange`."""
+        return self.expert if self._unarranged is None else self._unarranged
 
     def forward(self, inputs: ModelInputs, x_BTA: Tensor, t_B: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """One training pass: the velocity (B, T, A), and layer -> routing probabilities (B, 1 + T, E)."""
@@ -147,6 +166,8 @@ class HiMoEVLA(nn.Module):
         self, inputs: ModelInputs, context: Context, x_BTA: Tensor, t_B: Tensor
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """As `forward`, behind a context that `encode` has made.
+
+        Times may also be (B, T): 0 for a step that is told, and is no noise.
 
         Where B is a multiple of the inputs' batch, each of these has so many noisy chunks, in a row, behind one prefix.
         """
@@ -166,12 +187,14 @@ class HiMoEVLA(nn.Module):
                 layer.forward = partial(recomputed, True, layer.forward)
 
     def arrange(self) -> HiMoEVLA:
-        """Lay the weights out as the CPU multiplies them fastest; on a GPU they stay.
+        """Lay the weights out as the CPU multiplies them fastest, with a copy of the expert's; on a GPU they stay.
 
         For a loaded model that will only be evaluated: it can be neither trained nor saved afterwards.
         """
+        if packs(self.state_proj.weight):
+            self._unarranged = copy.deepcopy(self.expert)
         for kind in (HeterogeneityBalancingMoE, Experts):
-            for module in [m for m in self.modules() if isinstance(m, kind)]:
+            for module in [m for m in self.expert.modules() if isinstance(m, kind)]:
                 module.arrange()
         self.prefix.arrange()
         pack(self.expert)
