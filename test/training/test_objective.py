@@ -13,7 +13,7 @@ from himoe_ros.model.himoe import HiMoEVLA
 from himoe_ros.model.inputs import ModelInputs
 from himoe_ros.resources import config
 from himoe_ros.training.grounding import Grounding, GroundTruth
-from himoe_ros.training.objective import Batch, Objective, sample_times
+from himoe_ros.training.objective import Batch, Objective, learned_from, sample_times, tell_steps
 
 SMALL = load_model_config("himoe_small", config("models"))
 THINGS = 3
@@ -140,3 +140,24 @@ def test_two_embodiments_in_one_batch_do_not_leak():
     unused = masks[0] == 0
     for parameter in (model.action_out_proj.weight, model.action_out_proj.bias):
         assert (parameter.grad[unused] == 0).all() and (parameter.grad[~unused] != 0).any()
+
+
+def test_so_many_first_steps_are_told_as_may_be_late():
+    t = sample_times(4000, torch.Generator().manual_seed(0))
+    told = tell_steps(t, 12, 4, torch.Generator().manual_seed(1))
+    count = (told == 0).sum(1)
+    assert torch.equal(told == 0, torch.arange(12) < count[:, None]), "the first ones"
+    assert count.bincount().float() / 4000 == pytest.approx(torch.full((5,), 0.2), abs=0.03)
+    assert torch.equal(told[:, -1], t)
+
+
+def test_told_steps_are_the_actions_themselves_and_nothing_is_learned_from_them(model):
+    objective, b = Objective(model, None), batch()
+    noise, t = noise_and_times(4)
+    told = tell_steps(t, 12, 4, torch.Generator().manual_seed(3))
+    told[0, :4] = 0.0
+    loss = objective(b, noise, told)["flow"]
+    other = torch.where((told == 0)[..., None], 100.0, noise)
+    assert torch.equal(objective(b, other, told)["flow"], loss), "their noise is not looked at"
+    assert learned_from(b, told)[0, :4].sum() == 0 and learned_from(b, told)[0, 4:].sum() == 8 * 7
+    assert torch.equal(objective(b, noise, t[:, None].expand(-1, 12))["flow"], objective(b, noise, t)["flow"])

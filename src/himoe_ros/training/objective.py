@@ -58,6 +58,17 @@ def sample_times(count: int, generator: torch.Generator, sampler: str = "beta") 
     return LATEST + SPAN * u
 
 
+def tell_steps(t: Tensor, chunk_steps: int, most: int, generator: torch.Generator) -> Tensor:
+    """(B,) times -> (B, T): of each chunk so many first steps are told, 0 .. `most`, whose time is 0 (2512.05964)."""
+    told = torch.randint(most + 1, (len(t), 1), generator=generator)
+    return torch.where(torch.arange(chunk_steps) < told, 0.0, t[:, None])
+
+
+def learned_from(batch: Batch, t: Tensor) -> Tensor:
+    """(B K, T, A) 1 for what is learned from at these times, (B K,) or (B K, T), else 0."""
+    return batch.weights.repeat_interleave(len(t) // len(batch.actions), 0) * (t > 0).view(len(t), -1, 1)
+
+
 class Objective(nn.Module):
     """The model and what is learned beside it, as one module, so that a parallel wrapper sees every parameter."""
 
@@ -72,7 +83,7 @@ class Objective(nn.Module):
 
         Args:
             noise: (B K, T, A) standard normal, K in a row for each observation.
-            t: (B K,) times.
+            t: (B K,) times, or (B K, T): 0 for steps that are told, from which nothing is learned.
 
         Returns:
             "flow": mean squared error of the velocity over what is learned from; "as" and "hb": regularisation of the
@@ -80,12 +91,10 @@ class Objective(nn.Module):
         """
         times = len(noise) // len(batch.actions)
         context = self.model.encode(batch.inputs)
-        actions, weights, mask = (
-            x.repeat_interleave(times, 0) for x in (batch.actions, batch.weights, batch.inputs.data_mask)
-        )
+        actions, mask = (x.repeat_interleave(times, 0) for x in (batch.actions, batch.inputs.data_mask))
         x, wanted = interpolate(noise, actions, t)
         velocity, routing = self.model.denoise(batch.inputs, context, x, t)
-        losses = {"flow": flow_loss(velocity, wanted, weights)}
+        losses = {"flow": flow_loss(velocity, wanted, learned_from(batch, t))}
         # Tokens are compared with those of the whole batch, wherever they were computed.
         everywhere = {layer: self._processes.gathered(p) for layer, p in routing.items()}
         losses |= routing_losses(self.model.config, everywhere, self._processes.gathered(mask))

@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from ..core.errors import TrainingError
 from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from .config import TrainingConfig
-from .objective import Batch, Objective, sample_times
+from .objective import Batch, Objective, learned_from, sample_times, tell_steps
 from .processes import Processes, whole
 
 CHECKPOINTS = "checkpoints"
@@ -114,15 +114,18 @@ class Trainer:
         count = config.batch * config.flow_samples
         mine = self._processes.mine(count)
         noise = torch.randn(count, *batch.actions.shape[1:], generator=generator)[mine]
-        times = sample_times(count, generator, config.time_sampler)[mine]
+        times = sample_times(count, generator, config.time_sampler)
+        if most := self.objective.model.config.committed_steps:
+            times = tell_steps(times, noise.shape[1], most, generator)
+        times = times[mine]
         self._optimizer.zero_grad(set_to_none=True)
         told: dict[str, float] = {}
         # Gradients are averaged over processes: each loss is told so that their mean is that of the whole batch.
-        whole = self._processes.total(float(batch.weights.sum())) / self._processes.count
+        whole = self._processes.total(float(learned_from(batch, times).sum())) / self._processes.count
         for part, some, t in _parts(batch, noise, times, config.accumulate):
             losses = self.losses(part, some, t)
             # The flow loss is a mean over what is learned from, of which parts hold unequal shares.
-            share = {"flow": float(part.weights.sum()) / max(whole, 1e-8)}
+            share = {"flow": float(learned_from(part, t).sum()) / max(whole, 1e-8)}
             total = sum((share.get(n, 1.0 / config.accumulate) * loss for n, loss in losses.items()), torch.zeros(()))
             for name, loss in losses.items():
                 told[name] = told.get(name, 0.0) + share.get(name, 1.0 / config.accumulate) * float(loss.detach())
