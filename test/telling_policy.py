@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from himoe_ros.core.committed import Committed
 from himoe_ros.core.embodiment import ActionSpace
 from himoe_ros.core.observation import ActionChunk, Observation
 from himoe_ros.core.unified import encode_state
@@ -24,7 +25,7 @@ class TellingPolicyNode(PolicyNode):
         policy = super()._make_policy(space)
         answer, numbers = policy.act, itertools.count()
 
-        def act(observation: Observation) -> ActionChunk:
+        def act(observation: Observation, committed: Committed | None) -> ActionChunk:
             if observation.instruction != "warm up":
                 values = encode_state(self._embodiment, space, observation.state)
                 told = {"stamp": observation.stamp, "values": values, "mask": space.mask, **observation.images}
@@ -32,7 +33,7 @@ class TellingPolicyNode(PolicyNode):
                 with (self._observations / name).open("wb") as file:
                     np.savez(file, **told)
                 (self._observations / name).rename(self._observations / f"{name}.npz")  # nobody reads half a file
-            return answer(observation)
+            return answer(observation, committed)
 
         policy.act = act
         return policy

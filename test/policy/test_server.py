@@ -21,6 +21,7 @@ from openpi_client.websocket_client_policy import WebsocketClientPolicy
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from himoe_ros.core.committed import Committed
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.errors import ConfigError, InferenceError
 from himoe_ros.core.observation import ActionChunk, Observation, RobotState
@@ -52,7 +53,8 @@ class Slow:
     def __init__(self, takes_s: float = 0.0) -> None:
         self.takes_s, self.together = takes_s, []
 
-    def act_together(self, observations: list[Observation]) -> list[ActionChunk]:
+    def act_together(self, observations: list[Observation], committed: list[Committed | None]) -> list[ActionChunk]:
+        self.committed = committed
         self.together.append(len(observations))
         time.sleep(self.takes_s)
         if any(o.instruction == "break" for o in observations):
@@ -236,15 +238,28 @@ def test_a_remote_policy_answers_as_the_local_one_together_or_alone():
         remote.close()
 
 
+def test_a_remote_policy_agrees_with_what_the_robot_does_as_the_local_one():
+    local, served = (untrained_policy("himoe_small", config("models"), XARM7, SPACE) for _ in range(2))
+    with serving(served) as running:
+        remote = RemotePolicy(f"ws://127.0.0.1:{running.port}", XARM7, SPACE)
+        before = local.act(SEEN)
+        remote.act(SEEN)
+        followed = ActionChunk(6.6, before.names, before.values + 0.02, before.times)
+        committed = Committed(followed, until=7.25)
+        expected, got = local.act(SEEN, committed), remote.act(SEEN, committed)
+        np.testing.assert_allclose(got.values, expected.values, atol=1e-5)
+        remote.close()
+
+
 def test_what_is_planned_together_is_what_is_planned_alone(monkeypatch):
     policy = untrained_policy("himoe_small", config("models"), XARM7, SPACE)
     longer = Observation(8.0, SEEN.images, SEEN.state, "put the red cup into the blue cup, please")
     noise = torch.randn(2, 12, 24, generator=torch.Generator().manual_seed(1))
     sample = policy._sample
-    monkeypatch.setattr(policy, "_sample", lambda inputs, _: sample(inputs, noise))
+    monkeypatch.setattr(policy, "_sample", lambda inputs, *_: sample(inputs, noise, None))
     together = policy.act_together([SEEN, longer])
     for one, observation, expected in zip(noise, (SEEN, longer), together, strict=True):
-        monkeypatch.setattr(policy, "_sample", lambda inputs, _, one=one: sample(inputs, one[None]))
+        monkeypatch.setattr(policy, "_sample", lambda inputs, *_, one=one: sample(inputs, one[None], None))
         np.testing.assert_allclose(policy.act(observation).values, expected.values, atol=5e-3)
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from openpi_client import msgpack_numpy
 
+from himoe_ros.core.committed import Committed
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.errors import ConfigError, ObservationError
+from himoe_ros.core.observation import ActionChunk
 from himoe_ros.core.unified import encode_state
-from himoe_ros.policy.wire import chunk_of, observation_of, pack, read_token, request, unpack
+from himoe_ros.policy.wire import COMMITTED, chunk_of, committed_of, observation_of, pack, read_token, request, unpack
 from himoe_ros.resources import config
 
 XARM7 = load_embodiment("xarm7", config("embodiments"))
@@ -120,6 +122,40 @@ def test_a_servers_answer_becomes_a_chunk_or_is_refused():
             chunk_of(bad, SPACE, 0.0)
     with pytest.raises(ObservationError, match="expected 7 values a step, x, y, .* the server sent 6"):
         chunk_of({"actions": np.zeros((5, 6))}, SPACE, 0.0)
+
+
+PLAN = {"values": np.full((4, 7), 0.1), "times": np.array([-0.1, 0.0, 0.1, 0.2]), "until": 0.05}
+
+
+def test_what_the_robot_goes_on_doing_arrives_by_the_clock_of_the_observation():
+    seen = observation_of(GOOD, XARM7, SPACE)
+    seen = type(seen)(50.0, seen.images, seen.state, seen.instruction)
+    sent = Committed(ActionChunk(49.5, SPACE.names, PLAN["values"], np.array([0.4, 0.5, 0.6, 0.7])), until=50.05)
+    got = committed_of(unpack(pack(request(XARM7, STATE, seen, committed=sent))), SPACE)
+    assert got.plan.stamp == 0.0 and got.until == pytest.approx(0.05)
+    np.testing.assert_allclose(got.plan.times, PLAN["times"], atol=1e-12)
+    np.testing.assert_allclose(got.plan.values, PLAN["values"])
+    assert committed_of(unpack(pack(request(XARM7, STATE, seen))), SPACE) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"values": np.zeros((4, 6))},
+        {"values": np.full((4, 7), np.nan)},
+        {"values": "far"},
+        {"times": np.array([0.0, 0.0, 0.1, 0.2])},
+        {"times": np.zeros(0), "values": np.zeros((0, 7))},
+        {"until": 0.2},
+        {"until": float("nan")},
+        {"until": None},
+    ],
+)
+def test_a_plan_that_binds_nothing_or_cannot_be_is_refused(change):
+    with pytest.raises(ObservationError, match="himoe/committed: expected a map of values"):
+        committed_of({COMMITTED: {**PLAN, **change}}, SPACE)
+    with pytest.raises(ObservationError, match="himoe/committed"):
+        committed_of({COMMITTED: [1, 2]}, SPACE)
 
 
 def test_a_token_is_read_or_its_file_is_named(tmp_path):

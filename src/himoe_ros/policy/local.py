@@ -8,16 +8,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..core.committed import Committed
 from ..core.embodiment import ActionSpace, Embodiment
 from ..core.errors import ConfigError, InferenceError
-from ..core.observation import ActionChunk, Observation, RobotState
-from ..core.unified import encode_state
+from ..core.observation import ActionChunk, Floats, Observation, RobotState
+from ..core.unified import encode_state, scatter
+from ..model.chunking import Guidance
 from ..model.config import load_model_config
 from ..model.folder import STATISTICS, TOKENIZER, find_folder, load_config, load_model
 from ..model.himoe import HiMoEVLA
 from ..model.inputs import ModelInputs, check_values
 from ..model.packed import packs
-from .processing import action_chunk, model_image, model_state, require_cameras, robot_targets
+from .processing import (
+    action_chunk,
+    model_actions,
+    model_image,
+    model_state,
+    require_cameras,
+    robot_targets,
+    step_times,
+)
 from .statistics import Statistics, statistics_from_limits
 from .tokenizer import InstructionTokenizer
 
@@ -43,13 +53,19 @@ class LocalPolicy:
         self.description = description
         self._noise = torch.Generator().manual_seed(0)
 
-    def act(self, observation: Observation) -> ActionChunk:
+    def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
         """See Policy.act. Views the embodiment does not have are left out, not filled in."""
-        (chunk,) = self.act_together([observation])
+        (chunk,) = self.act_together([observation], [committed])
         return chunk
 
-    def act_together(self, observations: Sequence[Observation]) -> list[ActionChunk]:
-        """Plan from several observations of robots of one kind at once; raises as Policy.act."""
+    def act_together(
+        self, observations: Sequence[Observation], committed: Sequence[Committed | None] = ()
+    ) -> list[ActionChunk]:
+        """Plan from several observations of robots of one kind at once; raises as Policy.act.
+
+        Args:
+            committed: one for each observation, or none at all.
+        """
         config = self._model.config
         states = [encode_state(self._embodiment, self.space, o.state) for o in observations]
         words = [self._tokenizer(o.instruction) for o in observations]
@@ -67,11 +83,27 @@ class LocalPolicy:
         )
         check_values(inputs, config)
         noise = torch.randn(len(states), config.chunk_steps, config.action_dim, generator=self._noise)
-        actions = self._sample(inputs, noise).numpy()
+        guidance = self._guidance(observations, states, committed) if any(committed) else None
+        actions = self._sample(inputs, noise, guidance).numpy()
         return [
             action_chunk(self.space, robot_targets(self.space, a, state, self._statistics.action), o.stamp)
             for a, state, o in zip(actions, states, observations, strict=True)
         ]
+
+    def _guidance(
+        self, observations: Sequence[Observation], states: Sequence[Floats], committed: Sequence[Committed | None]
+    ) -> Guidance:
+        """What the robots do meanwhile, as the model tells actions; of those that do nothing in particular, nothing."""
+        config, space = self._model.config, self.space
+        actions = np.zeros((len(states), config.chunk_steps, config.action_dim), np.float32)
+        weights = np.zeros(actions.shape[:2], np.float32)
+        for i, (observation, state, one) in enumerate(zip(observations, states, committed, strict=True)):
+            if one is not None:
+                times = observation.stamp + step_times(space, config.chunk_steps)
+                targets = np.stack([scatter(space, row) for row in one.steps(space, times)])
+                actions[i] = model_actions(space, targets, state, self._statistics.action)
+                weights[i] = one.weights(times)
+        return Guidance(torch.from_numpy(actions), torch.from_numpy(weights))
 
     def _views(self, observation: Observation) -> np.ndarray:
         """(V, 3, S, S), in the order of the embodiment's cameras."""
@@ -79,9 +111,9 @@ class LocalPolicy:
         size = self._model.config.image_size
         return np.stack([model_image(observation.images[c.name], size) for c in self._embodiment.cameras])
 
-    def _sample(self, inputs: ModelInputs, noise: torch.Tensor) -> torch.Tensor:
+    def _sample(self, inputs: ModelInputs, noise: torch.Tensor, guidance: Guidance | None) -> torch.Tensor:
         try:
-            return self._model.sample_actions(inputs, noise)
+            return self._model.sample_actions(inputs, noise, guidance)
         except (RuntimeError, MemoryError) as error:  # torch tells of lost memory and devices so
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InferenceError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..core.committed import Committed
 from ..core.embodiment import ActionSpace
 from ..core.observation import ActionChunk, Observation
 
@@ -19,8 +20,12 @@ class Policy(Protocol):
     def description(self) -> str:
         """One line for people: which weights these are."""
 
-    def act(self, observation: Observation) -> ActionChunk:
+    def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
         """Plan from this observation.
+
+        Args:
+            observation: that the plan begins with.
+            committed: what the plan should agree with, where the robot goes on moving meanwhile.
 
         Raises:
             ObservationError: it is not what the policy was made for.

@@ -70,5 +70,9 @@ def robot_targets(space: ActionSpace, actions: np.ndarray, state: Floats, normal
 
 def action_chunk(space: ActionSpace, targets: Floats, stamp: float) -> ActionChunk:
     """Targets (T, N) one step of the action space apart, the first one step after `stamp`."""
-    times = np.arange(1, len(targets) + 1) / space.rate_hz
-    return ActionChunk(stamp, space.names, targets, times)
+    return ActionChunk(stamp, space.names, targets, step_times(space, len(targets)))
+
+
+def step_times(space: ActionSpace, steps: int) -> Floats:
+    """(T,) s after an observation, at which a model's steps stand."""
+    return np.arange(1, steps + 1) / space.rate_hz

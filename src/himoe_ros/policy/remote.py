@@ -12,6 +12,7 @@ import numpy as np
 from websockets.exceptions import InvalidHandshake, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from ..core.committed import Committed
 from ..core.embodiment import ActionSpace, Embodiment
 from ..core.errors import ConfigError, InferenceError
 from ..core.fingerprint import fingerprint
@@ -54,9 +55,9 @@ class RemotePolicy:
         self._ours = "names" in about
         self.description = f"{about.get('policy', 'an openpi policy')} at {url}"
 
-    def act(self, observation: Observation) -> ActionChunk:
-        """See Policy.act."""
-        return self._act(observation, ANSWER_S)
+    def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
+        """See Policy.act. A server that is none of ours is not told what is committed."""
+        return self._act(observation, ANSWER_S, committed)
 
     def warm_up(self) -> None:
         """See Policy.warm_up. Of raw images and JPEG the faster one is kept, where the server takes both."""
@@ -80,7 +81,7 @@ class RemotePolicy:
         self._connection = None
         self._open.close()
 
-    def _act(self, observation: Observation, within: float) -> ActionChunk:
+    def _act(self, observation: Observation, within: float, committed: Committed | None = None) -> ActionChunk:
         require_cameras(self._embodiment, observation)
         if self._size:  # the model sees no more than this
             images = {name: resize_with_pad(image, self._size) for name, image in observation.images.items()}
@@ -88,7 +89,8 @@ class RemotePolicy:
         values = encode_state(self._embodiment, self.space, observation.state)[self.space.slots]
         if self._connection is None:
             self._check(self._connect())
-        told = self._ask(pack(request(self._embodiment, values, observation, self._jpeg)), within)
+        committed = committed if self._ours else None
+        told = self._ask(pack(request(self._embodiment, values, observation, self._jpeg, committed)), within)
         return chunk_of(told, self.space, observation.stamp)
 
     def _timed(self, observation: Observation) -> float:

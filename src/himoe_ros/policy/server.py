@@ -21,12 +21,13 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from ..core.committed import Committed
 from ..core.embodiment import Embodiment
 from ..core.errors import ConfigError, HimoeError
 from ..core.fingerprint import fingerprint
 from ..core.observation import ActionChunk, Observation
 from .local import LocalPolicy
-from .wire import ACTIONS, observation_of, pack, unpack
+from .wire import ACTIONS, committed_of, observation_of, pack, unpack
 
 LOG = logging.getLogger("himoe serve")
 DRAIN_S = 10.0  # for what is being answered when the server ends
@@ -60,6 +61,7 @@ class Terms:
 @dataclass
 class _Asked:
     observation: Observation
+    committed: Committed | None
     answer: asyncio.Future[ActionChunk]
 
 
@@ -164,7 +166,8 @@ class PolicyServer:
         since = time.monotonic()
         try:
             told = unpack(message) if isinstance(message, bytes) else {}
-            asked = _Asked(observation_of(told, self._embodiment, self._policy.space), _future())
+            space = self._policy.space
+            asked = _Asked(observation_of(told, self._embodiment, space), committed_of(told, space), _future())
             await self._waiting.put(asked)
             chunk = await asked.answer
         except HimoeError as error:
@@ -192,10 +195,10 @@ class PolicyServer:
 
     async def _plan_together(self, asked: list[_Asked]) -> bool:
         """Whether they are answered; a single one is, be it with an error."""
-        observations = [one.observation for one in asked]
+        observations, committed = [one.observation for one in asked], [one.committed for one in asked]
         loop = asyncio.get_running_loop()
         try:
-            chunks = await loop.run_in_executor(self._thread, self._policy.act_together, observations)
+            chunks = await loop.run_in_executor(self._thread, self._policy.act_together, observations, committed)
         except Exception as error:
             if len(asked) == 1 and not asked[0].answer.cancelled():
                 asked[0].answer.set_exception(error)

@@ -14,6 +14,7 @@ import cv2
 import msgpack
 import numpy as np
 
+from ..core.committed import Committed
 from ..core.embodiment import ActionSpace, Embodiment
 from ..core.errors import ConfigError, ObservationError
 from ..core.observation import ActionChunk, Observation
@@ -26,9 +27,11 @@ IMAGES = {  # view of the model -> key
     "right_wrist_0_rgb": "observation/wrist_image2",
 }
 STATE, PROMPT, ACTIONS = "observation/state", "prompt", "actions"
+COMMITTED = "himoe/committed"  # ours: what the plan should agree with
 DTYPES = {np.dtype(t).str: np.dtype(t) for t in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "?")}
 LARGEST_SIDE = 4096  # px, of an image
 LONGEST_PROMPT = 2000  # characters
+LONGEST_PLAN = 1000  # steps
 
 
 def pack(value: Mapping[str, Any]) -> bytes:
@@ -52,18 +55,32 @@ def unpack(data: bytes) -> dict[str, Any]:
     return value
 
 
-def request(embodiment: Embodiment, values: np.ndarray, observation: Observation, jpeg: int = 0) -> dict[str, Any]:
+def request(
+    embodiment: Embodiment,
+    values: np.ndarray,
+    observation: Observation,
+    jpeg: int = 0,
+    committed: Committed | None = None,
+) -> dict[str, Any]:
     """What a client sends.
 
     Args:
         values: (N,) state in the order of the action space.
         observation: with every camera of the embodiment.
         jpeg: quality of the images, 1 to 100; 0 sends them as they are.
+        committed: see Policy.act; told in s after the observation.
     """
     told: dict[str, Any] = {STATE: values.astype(np.float32), PROMPT: observation.instruction}
     for camera in embodiment.cameras:
         image = observation.images[camera.name]
         told[IMAGES[camera.view]] = _jpeg(image, jpeg) if jpeg else image
+    if committed is not None:
+        plan = committed.plan
+        told[COMMITTED] = {
+            "values": plan.values,
+            "times": plan.stamp + plan.times - observation.stamp,
+            "until": committed.until - observation.stamp,
+        }
     return told
 
 
@@ -86,6 +103,28 @@ def observation_of(told: Mapping[str, Any], embodiment: Embodiment, space: Actio
         raise ObservationError(f"{PROMPT}: expected a text of 1 to {LONGEST_PROMPT} characters, got {_kind(prompt)}")
     state = decode_state(embodiment, space, _state(told[STATE], space))
     return Observation(0.0, images, state, prompt)
+
+
+def committed_of(told: Mapping[str, Any], space: ActionSpace) -> Committed | None:
+    """What a client's robot goes on doing, by the clock of `observation_of`; None where nothing is told.
+
+    Raises:
+        ObservationError: it is no plan of the action space that lasts longer than until the next one.
+    """
+    if COMMITTED not in told:
+        return None
+    given = told[COMMITTED] if isinstance(told[COMMITTED], dict) else {}
+    values, times, until = given.get("values"), given.get("times"), given.get("until")
+    n = len(space.names)
+    arrays = all(isinstance(a, np.ndarray) and a.dtype.kind == "f" and np.isfinite(a).all() for a in (values, times))
+    shapes = arrays and times.ndim == 1 and 0 < len(times) <= LONGEST_PLAN and values.shape == (len(times), n)
+    if not shapes or not isinstance(until, float) or not np.all(np.diff(times) > 0) or not until < times[-1]:
+        raise ObservationError(
+            f"{COMMITTED}: expected a map of values (T, {n}), increasing times (T,) in s after the observation, and "
+            f"until, s before the last of them; at most {LONGEST_PLAN} steps"
+        )
+    plan = ActionChunk(0.0, space.names, values.astype(np.float64), times.astype(np.float64))
+    return Committed(plan, until)
 
 
 def chunk_of(told: Mapping[str, Any], space: ActionSpace, stamp: float) -> ActionChunk:
