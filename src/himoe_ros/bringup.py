@@ -179,11 +179,16 @@ def _controller(value: Mapping[str, object], common: Mapping[str, object], addre
 def _policy(
     value: Mapping[str, object], common: Mapping[str, object], policy: str, name: str, remappings: Mapping[str, str]
 ) -> NodeSpec:
-    own = {k: value[k] for k in ("action_space", "seed")}
+    own = {k: value[k] for k in ("action_space", "seed", "execution", "replan_period_s", "added_latency_s")}
     if policy == EXPERT:
-        expert = {"embodiment": common["embodiment"], **own, "protocol": value["protocol"]}
+        expert = {
+            "embodiment": common["embodiment"],
+            **own,
+            "protocol": value["protocol"],
+            "steps": value["expert_steps"],
+        }
         return NodeSpec("sim_expert", name, expert, remappings=remappings)
-    own |= {k: value[k] for k in ("replan_period_s", "torch_threads", "policy_token_file")}
+    own |= {k: value[k] for k in ("torch_threads", "policy_token_file")}
     return NodeSpec("policy", name, {**common, **own, "policy": policy}, remappings=remappings)
 
 

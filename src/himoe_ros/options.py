@@ -30,6 +30,14 @@ ARGUMENTS = (
     Argument("takeover", False, "the policy's plans pass through `himoe teleop ... --over-policy true`"),
     Argument("action_space", "", "that the policy commands (default: that of its training, or the embodiment's first)"),
     Argument("replan_period_s", 0.5, "s between the starts of two plans"),
+    Argument(
+        "execution",
+        "asynchronous",
+        "synchronous: the robot rests while the next plan is made; asynchronous; ensemble: overlapping plans are "
+        "averaged; rtc: a plan agrees with what is done while it is made",
+    ),
+    Argument("added_latency_s", 0.0, "s by which every plan is late, to see what a slower model would do"),
+    Argument("expert_steps", 0, "30 a second, of the expert's plans; 0: it looks anew ten times a second"),
     Argument("torch_threads", 1, "CPU threads of the policy"),
     Argument("image_width", 224, "px, simulated cameras"),
     Argument("image_height", 224, "px, simulated cameras"),

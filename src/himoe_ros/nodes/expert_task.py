@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Protocol as Interface
 
@@ -11,7 +12,7 @@ from ..core.embodiment import END_EFFECTOR, Embodiment
 from ..core.errors import ConfigError
 from ..core.observation import Floats
 from ..core.unified import values_pose
-from ..sim.expert import Expert, Task
+from ..sim.expert import HELD_M, STEP_S, Expert, Task
 from ..sim.handover import HandoverExpert
 from ..sim.hands import hand_pose, pitch_of
 from ..sim.scoop import ScoopExpert
@@ -23,6 +24,7 @@ from ..trials.truth import Pose
 
 CLEARANCE_M = 0.02  # between what is carried and what it is carried over
 RIM_M = 0.02  # below a cup's rim goes the tool point: so far open, the fingers end 6 mm above that
+HALF_OPEN = 0.5
 HANDOVER = ["grasp", "transfer", "place"]
 
 
@@ -80,7 +82,7 @@ class OneHand:
 
     def __init__(self, embodiment: Embodiment, named: str, target: str, task: Task, rng: np.random.Generator) -> None:
         self._arm, self._named, self._target = embodiment.arms[0], named, target
-        self._expert = Expert(rng, task)
+        self._task, self._expert = task, Expert(rng, task)
 
     @property
     def done(self) -> bool:
@@ -89,13 +91,51 @@ class OneHand:
 
     def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
         """See Scripted."""
-        arm, thing = self._arm, things[self._named]
+        thing, at = things[self._named], self.hand(joints)
+        rows = self._expert.plan(at[:6], at[6], thing.place, thing.yaw, things[self._target].place)
+        return self.targets(rows)
+
+    def hand(self, joints: Mapping[str, float]) -> Floats:
+        """(7,) pose of the tool as `tool_slots`, and the gripper's opening."""
+        arm = self._arm
         tool = tool_slots(arm, np.array([joints[joint] for joint in arm.joints]))
-        opening = arm.gripper.opening(joints[arm.gripper.joint])
-        rows = self._expert.plan(tool, opening, thing.place, thing.yaw, things[self._target].place)
+        return np.append(tool, arm.gripper.opening(joints[arm.gripper.joint]))
+
+    def targets(self, rows: Floats) -> list[list[Target]]:
+        """(T, 7) as from `hand`."""
         return [
-            [(values_pose(arm, dict(zip(END_EFFECTOR, row[:6].tolist(), strict=True))), float(row[6]))] for row in rows
+            [(values_pose(self._arm, dict(zip(END_EFFECTOR, row[:6].tolist(), strict=True))), float(row[6]))]
+            for row in rows
         ]
+
+    def foresee(self, things: Mapping[str, Pose], joints: Mapping[str, float], steps: int, certain: Floats) -> Floats:
+        """What it would do if all went as it wants; the episode itself does not go on.
+
+        Args:
+            things, joints: as in `plan`.
+            steps: of the answer.
+            certain: (K, 7) what the hand does first, whatever the expert wants; K may be 0.
+
+        Returns:
+            (steps, 7) as from `hand`, STEP_S apart.
+        """
+        expert, gripper = copy.deepcopy(self._expert), self._arm.gripper
+        at, place = self.hand(joints), things[self._named].place
+        yaw, target = things[self._named].yaw, things[self._target].place
+        over = np.array([0.0, 0.0, self._task.grasp])
+        reach = gripper.max_speed * STEP_S / abs(gripper.closed - gripper.open)  # of the opening, in a step
+        rows = []
+        for k in range(steps):
+            wanted = expert.plan(at[:6], at[6], place, yaw, target)[0]
+            row = certain[k] if k < len(certain) else wanted
+            grasped = np.linalg.norm(place + over - at[:3]) < HELD_M
+            if grasped and row[6] < HALF_OPEN:
+                place, yaw = place + row[:3] - at[:3], yaw + row[5] - at[5]
+            elif grasped and np.linalg.norm((place - target)[:2]) < self._task.within:
+                place = np.array([*place[:2], target[2] + self._task.rest])  # it falls the last millimetres
+            at = np.append(row[:6], at[6] + np.clip(row[6] - at[6], -reach, reach))
+            rows.append(row)
+        return np.array(rows)
 
 
 class _TwoHands:

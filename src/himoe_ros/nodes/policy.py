@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from collections.abc import Sequence
 
 import torch
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float32MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
@@ -16,10 +19,11 @@ from trajectory_msgs.msg import JointTrajectory
 from ..core.chunk_source import ChunkSource
 from ..core.clock_watch import ClockWatch
 from ..core.embodiment import END_EFFECTOR, ActionSpace, load_embodiment
-from ..core.errors import HimoeError, ObservationError
+from ..core.errors import ConfigError, HimoeError, ObservationError
+from ..core.execution import Execution, Scheduler
 from ..core.fingerprint import fingerprint
 from ..core.messages import pose_array, seconds
-from ..core.safety import load_safety
+from ..core.safety import first_step, load_safety
 from ..core.synchronizer import Synchronizer
 from ..core.unified import encode_state, named_positions
 from ..policy.local import load_policy, untrained_policy
@@ -29,6 +33,8 @@ from ..policy.wire import read_token
 from ..resources import config, is_preset, policy_place
 from .conversions import chunk_message, image_array, source_message, unified_message
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
+
+RETRY_S = 0.02  # while the robot comes to rest
 
 
 class PolicyNode(ManagedNode):
@@ -45,6 +51,8 @@ class PolicyNode(ManagedNode):
         self._name = self.parameter("policy", "himoe_small")
         self._seed = self.parameter("seed", 0)
         self._period = self.parameter("replan_period_s", 0.5)
+        self._execution = Execution.named(self.parameter("execution", Execution.ASYNCHRONOUS.value))
+        self._added_latency = self.parameter("added_latency_s", 0.0)
         self._threads = self.parameter("torch_threads", 1)
         self._token_file = self.parameter("policy_token_file", "")
         self._unified = self.create_publisher(Float32MultiArray, "unified_state", COMMAND)
@@ -52,6 +60,8 @@ class PolicyNode(ManagedNode):
         self._source = self.create_publisher(DiagnosticStatus, "chunk_source", LATCHED)
         self._planning_trouble = ""
         self._counts = {"chunks": 0}
+        self._scheduler: Scheduler | None = None
+        self.add_on_set_parameters_callback(self._on_parameters)
         self.every(1.0, self._tell)
 
     def setup(self) -> None:
@@ -64,6 +74,8 @@ class PolicyNode(ManagedNode):
         cameras = {camera.name: camera for camera in self._embodiment.cameras}
         needs_eef = space.names[0] in END_EFFECTOR
         safety = load_safety(config("safety.yaml"))
+        reach = first_step(safety, self._embodiment, space)
+        self._scheduler = Scheduler(space, self._execution, self._period, reach)
         self._synchronizer = Synchronizer(list(cameras), needs_eef, safety.sensors)
         self._clock_watch = ClockWatch(safety.clock_tolerance_s)
         self._fingerprint = fingerprint(self._embodiment)
@@ -92,7 +104,10 @@ class PolicyNode(ManagedNode):
 
     def status(self) -> dict[str, object]:
         description = self._policy.description if self._policy else "unconfigured"
-        return {"policy": description, "instruction": self._instruction, **self._counts}
+        told = {"policy": description, "instruction": self._instruction, "execution": self._execution.value}
+        if self._scheduler is not None:
+            told["latency_s"] = f"{self._scheduler.latency:.3f}"
+        return {**told, **self._counts}
 
     def _make_policy(self, space: ActionSpace) -> Policy:
         """One of ours, a policy folder or Hugging Face name, or a server's; a preset's name means untrained weights."""
@@ -103,34 +118,48 @@ class PolicyNode(ManagedNode):
         return load_policy(policy_place(self._name), self._embodiment, space)
 
     def _run(self) -> None:
-        due = time.monotonic()
+        scheduler = self._scheduler
         while self._worker.running:
-            due = max(due + self._period, time.monotonic())
+            if scheduler.execution is not self._execution:
+                scheduler.switch(self._execution)
+            wait = self._period
             try:
-                self._plan(self._policy)
+                began = self._plan(self._policy)
                 self._planning_trouble = ""
+                now = self.seconds_now()
+                wait = min(wait, max(0.0, scheduler.due(now) - now)) if began else RETRY_S
             except ObservationError as error:
                 self.complain(error)
             except HimoeError as error:
                 self._planning_trouble = str(error)
                 self.complain(error)
-            time.sleep(max(0.0, due - time.monotonic()))
+            time.sleep(wait)
 
-    def _plan(self, policy: Policy) -> None:
+    def _plan(self, policy: Policy) -> bool:
+        """Make and publish a plan; False where that has to wait for the robot to come to rest."""
+        scheduler, now = self._scheduler, self.seconds_now()
         with self._lock:
             self._follow_clock()
-            observation = self._synchronizer.observation(self.seconds_now(), self._instruction)
+            observation = self._synchronizer.observation(now, self._instruction)
         values = encode_state(self._embodiment, policy.space, observation.state)
         self._unified.publish(unified_message(values, policy.space.mask))
         if not observation.instruction:
             raise ObservationError("no instruction yet: publish one on 'instruction'")
-        self._chunks.publish(chunk_message(policy.act(observation)))
-        self._counts["chunks"] += 1
+        planning = scheduler.begin(observation.stamp, values[policy.space.slots], now)
+        if planning is None:
+            return False
+        plan = policy.act(observation, planning.committed)
+        time.sleep(self._added_latency)
+        if (plan := scheduler.finish(planning, plan, self.seconds_now())) is not None:
+            self._chunks.publish(chunk_message(plan))
+            self._counts["chunks"] += 1
+        return True
 
     def _follow_clock(self) -> None:
         """What was received by a clock that then jumped or stood still says nothing about now."""
         if trouble := self._clock_watch.look(self.seconds_now(), time.monotonic()):
             self._synchronizer.clear()
+            self._scheduler.forget()
             raise ObservationError(f"{trouble}; everything received before is dropped")
 
     def _tell(self) -> None:
@@ -147,6 +176,16 @@ class PolicyNode(ManagedNode):
                 trouble = trouble or str(error)
         source = ChunkSource(self._fingerprint, self._policy.space.name, self._policy.description, trouble, ages)
         self._source.publish(source_message(self.get_fully_qualified_name(), source))
+
+    def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        """The way of execution may be changed at any time."""
+        try:
+            for parameter in parameters:
+                if parameter.name == "execution":
+                    self._execution = Execution.named(parameter.value)
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
 
     def _on_image(self, camera: str, message: Image) -> None:
         self._counts[f"images {camera}"] += 1
