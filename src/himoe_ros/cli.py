@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .bringup import PROTOCOLS, bench_graphs, graph, recorder, teleop
+from .bench_commands import add_bench_commands
+from .bringup import PROTOCOLS, graph, recorder, teleop
 from .check_commands import add_check_commands
 from .core.errors import HimoeError
 from .model_commands import add_model_commands
@@ -26,9 +23,6 @@ from .train_commands import add_train_command
 from .trials.layout import draw_layout
 from .trials.protocol import load_protocol
 from .trials_commands import add_trials_commands, finished, run_session
-
-if TYPE_CHECKING:
-    from .bench.policy import Row
 
 DEMO = {  # a short session
     "trials": Argument("trials", 1, "of each of the four instructions"),
@@ -82,19 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     picture.add_argument("--width", type=int, default=960, help="px")
     picture.add_argument("--height", type=int, default=720, help="px")
 
-    bench = commands.add_parser("bench", help="measure this machine").add_subparsers(required=True, metavar="WHAT")
-    graph_bench = _command(bench, "graph", _bench_graph, "rates, delivery and latency of the running graph")
-    graph_bench.add_argument("--seconds", type=float, default=60.0, help="length of each measurement, s")
-    _add_json(graph_bench)
-    policy_bench = _command(bench, "policy", _bench_policy, "the model against a plain loop shaped like the release")
-    policy_bench.add_argument("--runs", type=int, default=10, help="timed runs of each part; medians are told")
-    policy_bench.add_argument("--threads", type=int, default=2, help="CPU threads")
-    _add_json(policy_bench)
-    training_bench = _command(bench, "training", _bench_training, "a training step, against the same of that loop")
-    training_bench.add_argument("--runs", type=int, default=5, help="timed steps of each; medians are told")
-    training_bench.add_argument("--threads", type=int, default=2, help="CPU threads")
-    training_bench.add_argument("--batch", type=int, default=16, help="observations of a step")
-    _add_json(training_bench)
+    add_bench_commands(commands)
     add_model_commands(commands)
     add_check_commands(commands)
     add_bag_commands(commands)
@@ -170,51 +152,6 @@ def _picture(options: argparse.Namespace) -> int:
     protocol = load_protocol(options.protocol, config("trials"))
     layout = draw_layout(protocol, next(iter(protocol.settings.values())), options.seed)
     save_picture(options.out, protocol.embodiment, options.camera, layout, options.width, options.height)
-    return 0
-
-
-def _bench_policy(options: argparse.Namespace) -> int:
-    """Torch is slow to import, so only here."""
-    from .bench.policy import bench_policy  # noqa: PLC0415
-
-    _tell_rows(options, bench_policy(options.runs, options.threads, config("models")))
-    return 0
-
-
-def _bench_training(options: argparse.Namespace) -> int:
-    """Torch is slow to import, so only here."""
-    from .bench.training import bench_training  # noqa: PLC0415
-
-    recipe = config("training") / "xarm7_small.yaml"
-    _tell_rows(options, bench_training(options.runs, options.threads, options.batch, config("models"), recipe))
-    return 0
-
-
-def _tell_rows(options: argparse.Namespace, figures: Mapping[str, Sequence[Row]]) -> None:
-    """Print rows of medians, and write them where that is wanted."""
-    print(f"medians of {options.runs} runs, ms, {options.threads} threads; difference: largest between both outputs")
-    for title, rows in figures.items():
-        print(f"{title}\n  {'':<23}{'ours':>10}{'release':>10}{'ratio':>8}{'difference':>12}")
-        for r in rows:
-            ratio = r.theirs / r.ours
-            print(f"  {r.part:<23}{1e3 * r.ours:>10.1f}{1e3 * r.theirs:>10.1f}{ratio:>8.2f}{r.difference:>12.1e}")
-    if options.json:
-        data = {title: [asdict(row) for row in rows] for title, rows in figures.items()}
-        options.json.write_text(json.dumps(data, indent=1))
-
-
-def _bench_graph(options: argparse.Namespace) -> int:
-    """Two runs: the demo's graph as it is, and three large cameras without rendering."""
-    figures = {}
-    with tempfile.TemporaryDirectory(prefix="himoe_bench_") as folder:
-        for title, specs in bench_graphs(options.seconds, Path(folder) / "figures.json").items():
-            print(f"{title}, {options.seconds:.0f} s ...", flush=True)
-            code = run_graph(specs, logs=Path(folder), foreground="graph_probe")
-            if code:
-                return code
-            figures[title] = json.loads((Path(folder) / "figures.json").read_text())
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
     return 0
 
 

@@ -1,0 +1,138 @@
+"""`himoe bench ...`: measure this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .bringup import bench_graphs
+from .core.errors import ConfigError
+from .core.execution import Execution
+from .options import ARGUMENTS, TRIAL_ARGUMENTS
+from .resources import EXPERT, config
+from .runner import run_graph
+from .trials_commands import run_session
+
+if TYPE_CHECKING:
+    from .bench.policy import Row
+
+LATENCIES_S = (0.0, 0.05, 0.15, 0.3, 0.5)
+CHUNK_STEPS = 50  # of the expert's plans, 30 a second
+
+
+def add_bench_commands(commands) -> None:
+    """Add `bench graph`, `policy`, `training` and `execution` to the subparsers of `himoe`."""
+    bench = commands.add_parser("bench", help="measure this machine").add_subparsers(required=True, metavar="WHAT")
+    graph = _command(bench, "graph", _bench_graph, "rates, delivery and latency of the running graph")
+    graph.add_argument("--seconds", type=float, default=60.0, help="length of each measurement, s")
+    policy = _command(bench, "policy", _bench_policy, "the model against a plain loop shaped like the release")
+    policy.add_argument("--runs", type=int, default=10, help="timed runs of each part; medians are told")
+    policy.add_argument("--threads", type=int, default=2, help="CPU threads")
+    training = _command(bench, "training", _bench_training, "a training step, against the same of that loop")
+    training.add_argument("--runs", type=int, default=5, help="timed steps of each; medians are told")
+    training.add_argument("--threads", type=int, default=2, help="CPU threads")
+    training.add_argument("--batch", type=int, default=16, help="observations of a step")
+    execution = _command(bench, "execution", _bench_execution, "trials with late plans, in each way of execution")
+    execution.add_argument("--out", type=Path, default=Path("himoe_execution"), help="folder of the sessions; gone on")
+    execution.add_argument("--policy", default=EXPERT, help="who plans; as of himoe up")
+    execution.add_argument("--protocol", default="xarm7/fruit_to_plate", help="of the xArm7")
+    execution.add_argument("--trials", type=int, default=2, help="of each setting, latency and way")
+    execution.add_argument(
+        "--latency-s", type=float, nargs="+", default=list(LATENCIES_S), help="s, added to each plan"
+    )
+    execution.add_argument("--execution", nargs="+", default=[e.value for e in Execution], help="ways")
+    execution.add_argument("--replan-period-s", type=float, default=0.5, help="s between the starts of two plans")
+    execution.add_argument("--seed", type=int, default=7, help="of the scenes")
+
+
+def _command(commands, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
+    return parser
+
+
+def _bench_policy(options: argparse.Namespace) -> int:
+    """Torch is slow to import, so only here."""
+    from .bench.policy import bench_policy  # noqa: PLC0415
+
+    _tell_rows(options, bench_policy(options.runs, options.threads, config("models")))
+    return 0
+
+
+def _bench_training(options: argparse.Namespace) -> int:
+    """Torch is slow to import, so only here."""
+    from .bench.training import bench_training  # noqa: PLC0415
+
+    recipe = config("training") / "xarm7_small.yaml"
+    _tell_rows(options, bench_training(options.runs, options.threads, options.batch, config("models"), recipe))
+    return 0
+
+
+def _tell_rows(options: argparse.Namespace, figures: Mapping[str, Sequence[Row]]) -> None:
+    """Print rows of medians, and write them where that is wanted."""
+    print(f"medians of {options.runs} runs, ms, {options.threads} threads; difference: largest between both outputs")
+    for title, rows in figures.items():
+        print(f"{title}\n  {'':<23}{'ours':>10}{'release':>10}{'ratio':>8}{'difference':>12}")
+        for r in rows:
+            ratio = r.theirs / r.ours
+            print(f"  {r.part:<23}{1e3 * r.ours:>10.1f}{1e3 * r.theirs:>10.1f}{ratio:>8.2f}{r.difference:>12.1e}")
+    _write(options, {title: [asdict(row) for row in rows] for title, rows in figures.items()})
+
+
+def _bench_graph(options: argparse.Namespace) -> int:
+    """Two robots' graphs as they are, and three large cameras without rendering."""
+    figures = {}
+    with tempfile.TemporaryDirectory(prefix="himoe_bench_") as folder:
+        for title, specs in bench_graphs(options.seconds, Path(folder) / "figures.json").items():
+            print(f"{title}, {options.seconds:.0f} s ...", flush=True)
+            code = run_graph(specs, logs=Path(folder), foreground="graph_probe")
+            if code:
+                return code
+            figures[title] = json.loads((Path(folder) / "figures.json").read_text())
+    _write(options, figures)
+    return 0
+
+
+def _bench_execution(options: argparse.Namespace) -> int:
+    """A session of trials each; one that is finished is not run again."""
+    from .bench.execution import execution_row  # noqa: PLC0415 - after hours, an error in the options is no help
+
+    ways = [Execution.named(name).value for name in options.execution]
+    if any(latency < 0 for latency in options.latency_s) or options.trials < 1:
+        raise ConfigError(f"expected latencies >= 0 s and trials >= 1, got {options.latency_s} and {options.trials}")
+    usual = {a.name: a.default for a in (*ARGUMENTS, *TRIAL_ARGUMENTS)}
+    asked = {k: getattr(options, k) for k in ("policy", "protocol", "trials", "replan_period_s", "seed")}
+    asked["expert_steps"] = CHUNK_STEPS if options.policy == EXPERT else 0
+    rows = []
+    for latency in options.latency_s:
+        for way in ways:
+            out = options.out / f"{way}_{round(1e3 * latency)}ms"
+            told = {"execution": way, "added_latency_s": latency, "out": str(out)}
+            if code := run_session({**usual, **asked, **told}, None):
+                return code
+            rows.append(execution_row(out))
+    heads = ("late by, ms", "success", "task, s", "holds", "held, s", "plan, ms", "jerk")
+    print("{:<13} {:>11} {:>9} {:>8} {:>6} {:>8} {:>9} {:>6}".format("execution", *heads))
+    for r in rows:
+        print(
+            f"{r.execution:<13} {1e3 * r.latency:>11.0f} {f'{r.successes}/{r.trials}':>9} {r.seconds:>8.1f} "
+            f"{r.holds:>6} {r.held_s:>8.2f} {r.plan_ms:>9.0f} {r.jerk:>6.1f}"
+        )
+    _write(options, [asdict(row) for row in rows])
+    return 0
+
+
+def _write(options: argparse.Namespace, figures: object) -> None:
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
