@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "himoe_ros"
 ROOMS = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
 TOP = {
+    "bench_commands",
     "check_commands",
     "model_commands",
     "recording_commands",
