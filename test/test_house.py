@@ -44,6 +44,7 @@ ARROWS = {
     "video": {"core"},
     "teleop": {"core"},
     "nodes": {
+        "bench",
         "core",
         "policy",
         "control",

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bringup import bench_graphs
+from .bringup import bench_graphs, latency_graph
 from .core.errors import ConfigError
 from .core.execution import Execution
 from .options import ARGUMENTS, TRIAL_ARGUMENTS
@@ -26,10 +26,15 @@ CHUNK_STEPS = 50  # of the expert's plans, 30 a second
 
 
 def add_bench_commands(commands) -> None:
-    """Add `bench graph`, `policy`, `training` and `execution` to the subparsers of `himoe`."""
+    """Add `bench graph`, `latency`, `policy`, `training` and `execution` to the subparsers of `himoe`."""
     bench = commands.add_parser("bench", help="measure this machine").add_subparsers(required=True, metavar="WHAT")
     graph = _command(bench, "graph", _bench_graph, "rates, delivery and latency of the running graph")
     graph.add_argument("--seconds", type=float, default=60.0, help="length of each measurement, s")
+    latency = _command(bench, "latency", _bench_latency, "where the time goes from a camera's image to a command")
+    latency.add_argument("--policy", default="", help="as of himoe up")
+    latency.add_argument("--execution", default=Execution.ASYNCHRONOUS.value, help="as of himoe up")
+    latency.add_argument("--seconds", type=float, default=60.0, help="length of the measurement, s")
+    latency.add_argument("--picture", type=Path, metavar="FILE", help="draw it as a waterfall into this SVG file")
     policy = _command(bench, "policy", _bench_policy, "the model against a plain loop shaped like the release")
     policy.add_argument("--runs", type=int, default=10, help="timed runs of each part; medians are told")
     policy.add_argument("--threads", type=int, default=2, help="CPU threads")
@@ -100,6 +105,21 @@ def _bench_graph(options: argparse.Namespace) -> int:
             if code:
                 return code
             figures[title] = json.loads((Path(folder) / "figures.json").read_text())
+    _write(options, figures)
+    return 0
+
+
+def _bench_latency(options: argparse.Namespace) -> int:
+    from .bench.latency import waterfall  # noqa: PLC0415
+
+    asked = {"policy": options.policy, "execution": options.execution}
+    with tempfile.TemporaryDirectory(prefix="himoe_bench_") as folder:
+        out = Path(folder) / "figures.json"
+        if code := run_graph(latency_graph(options.seconds, out, asked), logs=Path(folder), foreground="graph_probe"):
+            return code
+        figures = json.loads(out.read_text())
+    if options.picture:
+        options.picture.write_text(waterfall(figures["parts, ms: median, p99"], "from an image to the first command"))
     _write(options, figures)
     return 0
 

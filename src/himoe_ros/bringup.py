@@ -229,6 +229,12 @@ def bench_graphs(seconds: float, out: Path) -> dict[str, tuple[NodeSpec, ...]]:
     }
 
 
+def latency_graph(seconds: float, out: Path, options: Mapping[str, object]) -> tuple[NodeSpec, ...]:
+    """What `himoe bench latency` runs: the xArm7's graph, and a node that measures and writes `out`."""
+    probe = {"seconds": seconds, "json": str(out), "cameras_node": "sim_cameras"}
+    return (*graph("xarm7", options), NodeSpec("graph_probe", "graph_probe", probe))
+
+
 def simulated_address(robot: str) -> str:
     """Names of the simulated followers, or where the control box listens: on the SDK's own port where this user may."""
     if robot == "aloha":

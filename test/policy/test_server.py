@@ -28,6 +28,7 @@ from himoe_ros.core.observation import ActionChunk, Observation, RobotState
 from himoe_ros.policy.local import untrained_policy
 from himoe_ros.policy.remote import RemotePolicy
 from himoe_ros.policy.server import PolicyServer, Terms
+from himoe_ros.policy.stopwatch import Stopwatch
 from himoe_ros.policy.wire import pack
 from himoe_ros.resources import config
 
@@ -256,10 +257,12 @@ def test_what_is_planned_together_is_what_is_planned_alone(monkeypatch):
     longer = Observation(8.0, SEEN.images, SEEN.state, "put the red cup into the blue cup, please")
     noise = torch.randn(2, 12, 24, generator=torch.Generator().manual_seed(1))
     sample = policy._sample
-    monkeypatch.setattr(policy, "_sample", lambda inputs, *_: sample(inputs, noise, None))
+    monkeypatch.setattr(policy, "_sample", lambda inputs, *_: sample(inputs, noise, None, Stopwatch(time.monotonic)))
     together = policy.act_together([SEEN, longer])
     for one, observation, expected in zip(noise, (SEEN, longer), together, strict=True):
-        monkeypatch.setattr(policy, "_sample", lambda inputs, *_, one=one: sample(inputs, one[None], None))
+        monkeypatch.setattr(
+            policy, "_sample", lambda inputs, *_, one=one: sample(inputs, one[None], None, Stopwatch(time.monotonic))
+        )
         np.testing.assert_allclose(policy.act(observation).values, expected.values, atol=5e-3)
 
 

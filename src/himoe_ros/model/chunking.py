@@ -5,6 +5,7 @@ Shapes: B batch, T chunk steps, A = 24 slots.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from .inputs import ModelInputs
 if TYPE_CHECKING:
     from .himoe import HiMoEVLA
 
+PREFIX, FLOW = "prefix", "flow steps"  # parts of a plan's time
 STRONGEST = 5.0  # beta of arXiv 2506.07339: with five flow steps one of them goes the whole way to what is wanted
 
 
@@ -46,7 +48,9 @@ def guidance_strength(t: float) -> float:
     return min(STRONGEST, (t**2 + (1 - t) ** 2) / ((1 - t) * t))
 
 
-def sample_guided(model: HiMoEVLA, inputs: ModelInputs, noise: Tensor, guidance: Guidance) -> Tensor:
+def sample_guided(
+    model: HiMoEVLA, inputs: ModelInputs, noise: Tensor, guidance: Guidance, mark: Callable[[str], None]
+) -> Tensor:
     """As HiMoEVLA.sample_actions, for a model that was not trained to be told a chunk's first steps.
 
     At every flow step the actions that the velocity leads to are compared with those wanted, and the noisy actions
@@ -56,6 +60,7 @@ def sample_guided(model: HiMoEVLA, inputs: ModelInputs, noise: Tensor, guidance:
     weight = guidance.weights[..., None] * inputs.data_mask[:, None]
     with torch.inference_mode(False), torch.no_grad():
         context, state = model.encode(inputs), model.embed_state(inputs)
+        mark(PREFIX)
         expert = model.differentiable
         spaces = expert.route(inputs.data_mask)
         x = noise.clone()
@@ -71,4 +76,5 @@ def sample_guided(model: HiMoEVLA, inputs: ModelInputs, noise: Tensor, guidance:
             error = weight * (guidance.actions - leads_to)
             (pull,) = torch.autograd.grad(leads_to, x, error)
             x = (x - step * (velocity - guidance_strength(t) * pull)).detach()
+        mark(FLOW)
     return x

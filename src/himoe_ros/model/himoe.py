@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from .action_expert import ActionExpert, Actions, Context, ExpertLayer, Suffix
-from .chunking import Guidance, sample_guided
+from .chunking import FLOW, PREFIX, Guidance, sample_guided
 from .config import HiMoEConfig
 from .flow import flow_times, integrate, time_embedding
 from .inputs import ModelInputs, check_inputs
@@ -23,6 +24,10 @@ from .layers import recomputed
 from .moe import Experts, HeterogeneityBalancingMoE
 from .packed import pack, packs
 from .prefix import Prefix
+
+
+def unmarked(_part: str) -> None:
+    """Nobody times the parts of the work."""
 
 
 class Projection(nn.Linear):
@@ -107,7 +112,13 @@ class HiMoEVLA(nn.Module):
         return self.action_out_proj(hidden_BTD, space).float()
 
     @torch.inference_mode()
-    def sample_actions(self, inputs: ModelInputs, noise: Tensor, guidance: Guidance | None = None) -> Tensor:
+    def sample_actions(
+        self,
+        inputs: ModelInputs,
+        noise: Tensor,
+        guidance: Guidance | None = None,
+        mark: Callable[[str], None] = unmarked,
+    ) -> Tensor:
         """Integrate the flow from noise to normalised actions.
 
         The state token sees the prefix and itself, never the actions: it passes the layers once, beside the
@@ -117,6 +128,7 @@ class HiMoEVLA(nn.Module):
             noise: (B, T, A) float32 standard normal; left as it is.
             guidance: what the chunk should agree with. A model that was trained for it is told the steps that are
                 certain; another one is bent toward all of them, see `sample_guided`.
+            mark: called when a part of the work has been done, or on a GPU has been asked for.
 
         Returns:
             (B, T, A) float32.
@@ -126,9 +138,10 @@ class HiMoEVLA(nn.Module):
         """
         check_inputs(inputs, self.config)
         if guidance is not None and int(guidance.told.sum(1).max()) > self.config.committed_steps:
-            return sample_guided(self, inputs, noise, guidance)
+            return sample_guided(self, inputs, noise, guidance, mark)
         spaces = self.expert.choose(self.expert.route(inputs.data_mask))
         suffix = Suffix(self.encode(inputs), noise.shape[1])
+        mark(PREFIX)
         # Filled on the device: a copy from the host could not be part of a captured graph.
         times = torch.stack([torch.full((), t, device=noise.device) for t in flow_times(self.config.flow_steps)])
         times_SD = self.embed_times(times)
@@ -150,6 +163,7 @@ class HiMoEVLA(nn.Module):
             return self.velocity(hidden[:, 1:], inputs.space)
 
         actions = integrate(velocity, noise, self.config.flow_steps)
+        mark(FLOW)
         return actions if told is None else torch.where(told, guidance.actions, actions)
 
     @property

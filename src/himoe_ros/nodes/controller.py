@@ -28,7 +28,7 @@ from ..core.messages import message_chunk
 from ..core.observation import ActionChunk
 from ..core.safety import load_safety
 from ..resources import config
-from .conversions import joint_message, message_source, pose_message, status_message
+from .conversions import joint_message, message_source, pose_message, status_message, timing_message
 from .managed import COMMAND, LATCHED, RECORD, ManagedNode, run
 from .priority import go_first, goes_first
 
@@ -60,6 +60,8 @@ class Controller(ManagedNode):
         self._pose = self.create_publisher(PoseStamped, "eef_pose", RECORD)
         self._action = self.create_publisher(JointState, "action", RECORD)
         self._state = self.create_publisher(DiagnosticStatus, "controller/state", LATCHED)
+        self._timing = self.create_publisher(DiagnosticStatus, "controller/chunk_timing", COMMAND)
+        self._accepted = 0.0  # s after its stamp, the chunk that waits for its first command
         self._told_state: tuple[object, ...] = ()
         self._told_at = self._read_at = self._chunk_at = -math.inf  # s of the steady clock
         self.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)
@@ -163,6 +165,8 @@ class Controller(ManagedNode):
             self._action.publish(joint_message(self._embodiment.joint_names, tick.command, now))
         if tick.chunk_age is not None:
             self._chunk_ages.append(tick.chunk_age)
+            parts = {"transport": self._accepted, "first command": tick.chunk_age - self._accepted}
+            self._timing.publish(timing_message(self.get_fully_qualified_name(), now - tick.chunk_age, parts))
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         if self._loop is None or not self._worker.running:
@@ -172,7 +176,9 @@ class Controller(ManagedNode):
             chunk = message_chunk(message)
             self._check_way(chunk)
             with self._lock:
-                self._loop.accept(chunk, self.seconds_now(), time.monotonic())
+                now = self.seconds_now()
+                self._loop.accept(chunk, now, time.monotonic())
+                self._accepted = now - chunk.stamp
             self._chunk_at = time.monotonic()
         except HimoeError as error:
             self._counts["refused"] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import importlib
+from collections.abc import Mapping
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -110,6 +111,18 @@ def status_message(name: str, problem: str, values: dict[str, object]) -> Diagno
         message=problem or "ok",
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )
+
+
+def timing_message(name: str, plan: float, parts: Mapping[str, float]) -> DiagnosticStatus:
+    """Parts of the time of the plan from an observation's stamp, both in s; parts are told in ms, in their order."""
+    message = status_message(name, "", {part: f"{1e3 * s:.3f}" for part, s in parts.items()})
+    message.message = f"{plan:.6f}"
+    return message
+
+
+def message_timing(message: DiagnosticStatus) -> tuple[float, dict[str, float]]:
+    """The inverse of `timing_message`."""
+    return float(message.message), {v.key: 1e-3 * float(v.value) for v in message.values}
 
 
 def source_message(name: str, source: ChunkSource) -> DiagnosticStatus:

@@ -6,18 +6,21 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from ..bench.latency import joined, spread
 from ..core.errors import HimoeError
 from ..core.messages import seconds
+from .conversions import message_timing
 from .managed import LATCHED, RECORD, ManagedNode, run
 
 READY_WITHIN_S = 60.0
@@ -39,11 +42,14 @@ class GraphProbe(ManagedNode):
         self._values: dict[str, dict[str, str]] = {}
         self._stamps: dict[str, list[float]] = {"joint_states": [], "commands": []}
         self._first_command_ms: list[float] = []
+        self._parts: dict[str, dict[float, dict[str, float]]] = {"chunk_timing": {}, "controller/chunk_timing": {}}
 
     def setup(self) -> None:
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self.create_subscription(JointState, "joint_states", lambda m: self._on_stamp("joint_states", m), RECORD)
         self.create_subscription(JointState, self._sent_on, lambda m: self._on_stamp("commands", m), RECORD)
+        for topic, parts in self._parts.items():
+            self.create_subscription(DiagnosticStatus, topic, partial(self._on_timing, parts), RECORD)
         self._instruction = self.create_publisher(String, "instruction", LATCHED)
         self._arm = self.create_client(Trigger, "controller/arm")
         self._change = self.create_client(ChangeState, f"{self._cameras}/change_state")
@@ -97,6 +103,7 @@ class GraphProbe(ManagedNode):
         if self._moves:
             figures |= _distribution("servo command period, ms", 1e3 * np.diff(self._stamps["commands"]))
             figures |= _distribution("camera stamp to first command, ms", self._first_command_ms)
+            figures["parts, ms: median, p99"] = spread(joined(*self._parts.values()))
         return figures
 
     def _counts(self) -> tuple[float, float]:
@@ -137,6 +144,11 @@ class GraphProbe(ManagedNode):
     def _on_stamp(self, name: str, message: JointState) -> None:
         if self._collecting:
             self._stamps[name].append(seconds(message.header.stamp))
+
+    def _on_timing(self, parts: dict[float, dict[str, float]], message: DiagnosticStatus) -> None:
+        if self._collecting:
+            stamp, told = message_timing(message)
+            parts[round(stamp, 4)] = told
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 
 import torch
@@ -29,12 +30,14 @@ from ..core.unified import encode_state, named_positions
 from ..policy.local import load_policy, untrained_policy
 from ..policy.policy import Policy
 from ..policy.remote import SCHEMES, RemotePolicy
+from ..policy.stopwatch import Stopwatch
 from ..policy.wire import read_token
 from ..resources import config, is_preset, policy_place
-from .conversions import chunk_message, image_array, source_message, unified_message
+from .conversions import chunk_message, image_array, source_message, timing_message, unified_message
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
 
 RETRY_S = 0.02  # while the robot comes to rest
+ARRIVALS = 20  # images whose times of arrival are remembered
 
 
 class PolicyNode(ManagedNode):
@@ -58,6 +61,8 @@ class PolicyNode(ManagedNode):
         self._unified = self.create_publisher(Float32MultiArray, "unified_state", COMMAND)
         self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
         self._source = self.create_publisher(DiagnosticStatus, "chunk_source", LATCHED)
+        self._timing = self.create_publisher(DiagnosticStatus, "chunk_timing", COMMAND)
+        self._arrivals: deque[tuple[float, float]] = deque(maxlen=ARRIVALS)  # of the reference camera's images
         self._planning_trouble = ""
         self._counts = {"chunks": 0}
         self._scheduler: Scheduler | None = None
@@ -137,10 +142,11 @@ class PolicyNode(ManagedNode):
 
     def _plan(self, policy: Policy) -> bool:
         """Make and publish a plan; False where that has to wait for the robot to come to rest."""
-        scheduler, now = self._scheduler, self.seconds_now()
+        scheduler, now, watch = self._scheduler, self.seconds_now(), Stopwatch(time.monotonic)
         with self._lock:
             self._follow_clock()
             observation = self._synchronizer.observation(now, self._instruction)
+            arrived = dict(self._arrivals).get(observation.stamp, now)
         values = encode_state(self._embodiment, policy.space, observation.state)
         self._unified.publish(unified_message(values, policy.space.mask))
         if not observation.instruction:
@@ -148,11 +154,19 @@ class PolicyNode(ManagedNode):
         planning = scheduler.begin(observation.stamp, values[policy.space.slots], now)
         if planning is None:
             return False
+        watch.mark("observation")
         plan = policy.act(observation, planning.committed)
+        watch.mark("policy")
         time.sleep(self._added_latency)
+        watch.mark("added")
         if (plan := scheduler.finish(planning, plan, self.seconds_now())) is not None:
             self._chunks.publish(chunk_message(plan))
+            watch.mark("publication")
             self._counts["chunks"] += 1
+            parts = {"image": arrived - observation.stamp, "waiting": now - arrived}
+            parts |= {"observation": watch.took["observation"], **policy.took}
+            parts |= {name: watch.took[name] for name in ("added", "publication")}
+            self._timing.publish(timing_message(self.get_fully_qualified_name(), observation.stamp, parts))
         return True
 
     def _follow_clock(self) -> None:
@@ -192,7 +206,10 @@ class PolicyNode(ManagedNode):
         try:
             image = image_array(message)
             with self._lock:
-                self._synchronizer.push_image(camera, seconds(message.header.stamp), image, self.seconds_now())
+                stamp, now = seconds(message.header.stamp), self.seconds_now()
+                self._synchronizer.push_image(camera, stamp, image, now)
+                if camera == self._embodiment.cameras[0].name:
+                    self._arrivals.append((stamp, now))
         except ObservationError as error:
             self.complain(ObservationError(f"camera '{camera}': {error}"))
 

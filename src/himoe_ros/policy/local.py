@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from .processing import (
     step_times,
 )
 from .statistics import Statistics, statistics_from_limits
+from .stopwatch import Stopwatch
 from .tokenizer import InstructionTokenizer
 
 
@@ -51,6 +53,7 @@ class LocalPolicy:
         self._embodiment = embodiment
         self.space = space
         self.description = description
+        self.took: Mapping[str, float] = {}
         self._noise = torch.Generator().manual_seed(0)
 
     def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
@@ -66,7 +69,7 @@ class LocalPolicy:
         Args:
             committed: one for each observation, or none at all.
         """
-        config = self._model.config
+        config, watch = self._model.config, Stopwatch(time.monotonic)
         states = [encode_state(self._embodiment, self.space, o.state) for o in observations]
         words = [self._tokenizer(o.instruction) for o in observations]
         length = max(map(len, words))
@@ -84,11 +87,15 @@ class LocalPolicy:
         check_values(inputs, config)
         noise = torch.randn(len(states), config.chunk_steps, config.action_dim, generator=self._noise)
         guidance = self._guidance(observations, states, committed) if any(committed) else None
-        actions = self._sample(inputs, noise, guidance).numpy()
-        return [
+        watch.mark("inputs")
+        actions = self._sample(inputs, noise, guidance, watch).numpy()
+        plans = [
             action_chunk(self.space, robot_targets(self.space, a, state, self._statistics.action), o.stamp)
             for a, state, o in zip(actions, states, observations, strict=True)
         ]
+        watch.mark("targets")
+        self.took = watch.took
+        return plans
 
     def _guidance(
         self, observations: Sequence[Observation], states: Sequence[Floats], committed: Sequence[Committed | None]
@@ -111,9 +118,11 @@ class LocalPolicy:
         size = self._model.config.image_size
         return np.stack([model_image(observation.images[c.name], size) for c in self._embodiment.cameras])
 
-    def _sample(self, inputs: ModelInputs, noise: torch.Tensor, guidance: Guidance | None) -> torch.Tensor:
+    def _sample(
+        self, inputs: ModelInputs, noise: torch.Tensor, guidance: Guidance | None, watch: Stopwatch
+    ) -> torch.Tensor:
         try:
-            return self._model.sample_actions(inputs, noise, guidance)
+            return self._model.sample_actions(inputs, noise, guidance, watch.mark)
         except (RuntimeError, MemoryError) as error:  # torch tells of lost memory and devices so
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InferenceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from ..core.committed import Committed
@@ -19,6 +20,10 @@ class Policy(Protocol):
     @property
     def description(self) -> str:
         """One line for people: which weights these are."""
+
+    @property
+    def took(self) -> Mapping[str, float]:
+        """Part -> s of the last plan, in their order; empty before the first."""
 
     def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
         """Plan from this observation.

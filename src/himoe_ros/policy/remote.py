@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from statistics import median
 from typing import Any
@@ -19,6 +20,7 @@ from ..core.fingerprint import fingerprint
 from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.unified import encode_state
 from .processing import require_cameras, resize_with_pad
+from .stopwatch import Stopwatch
 from .wire import chunk_of, pack, request, unpack
 
 SCHEMES = ("ws://", "wss://")
@@ -46,6 +48,7 @@ class RemotePolicy:
         self._open = ExitStack()
         self._connection: ClientConnection | None = None
         self._jpeg = 0
+        self.took: Mapping[str, float] = {}
         try:
             about = self._connect()
         except InferenceError as error:
@@ -82,6 +85,7 @@ class RemotePolicy:
         self._open.close()
 
     def _act(self, observation: Observation, within: float, committed: Committed | None = None) -> ActionChunk:
+        watch = Stopwatch(time.monotonic)
         require_cameras(self._embodiment, observation)
         if self._size:  # the model sees no more than this
             images = {name: resize_with_pad(image, self._size) for name, image in observation.images.items()}
@@ -90,8 +94,14 @@ class RemotePolicy:
         if self._connection is None:
             self._check(self._connect())
         committed = committed if self._ours else None
-        told = self._ask(pack(request(self._embodiment, values, observation, self._jpeg, committed)), within)
-        return chunk_of(told, self.space, observation.stamp)
+        message = pack(request(self._embodiment, values, observation, self._jpeg, committed))
+        watch.mark("inputs")
+        told = self._ask(message, within)
+        watch.mark("network and server")
+        plan = chunk_of(told, self.space, observation.stamp)
+        watch.mark("targets")
+        self.took = watch.took
+        return plan
 
     def _timed(self, observation: Observation) -> float:
         begin = time.monotonic()
