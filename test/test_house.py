@@ -72,7 +72,7 @@ ARROWS = {
     "recording_commands": {"bringup", "core", "options", "recording", "resources", "runner"},
     "sim_commands": {"bringup", "core", "resources", "trials"},
     "training": {"core", "model", "page", "policy", "recording", "trials"},
-    "train_commands": {"core", "resources", "training"},
+    "train_commands": {"core", "policy", "resources", "training"},
     "serve_commands": {"core", "policy", "resources"},
     "trials_commands": {"bringup", "core", "options", "resources", "runner", "trials"},
     "cli": {

@@ -188,7 +188,7 @@ def _policy(
             "steps": value["expert_steps"],
         }
         return NodeSpec("sim_expert", name, expert, remappings=remappings)
-    own |= {k: value[k] for k in ("torch_threads", "policy_token_file")}
+    own |= {k: value[k] for k in ("torch_threads", "device", "policy_token_file")}
     return NodeSpec("policy", name, {**common, **own, "policy": policy}, remappings=remappings)
 
 

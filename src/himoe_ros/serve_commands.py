@@ -32,12 +32,14 @@ def add_serve_command(commands) -> None:
     serve.add_argument("--clients", type=int, default=16, help="at a time, at most")
     serve.add_argument("--together", type=int, default=4, help="observations planned from at once, at most")
     serve.add_argument("--largest-mb", type=float, default=16.0, help="of a message")
+    serve.add_argument("--device", default="", help="cpu or cuda; without it a GPU where there is one")
     serve.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
 
 
 def _serve(options: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415 - slow to import
 
+    from .policy.device import chosen_device  # noqa: PLC0415
     from .policy.local import load_policy, untrained_policy  # noqa: PLC0415
     from .policy.server import PolicyServer, Terms  # noqa: PLC0415
     from .policy.wire import read_token  # noqa: PLC0415
@@ -58,10 +60,11 @@ def _serve(options: argparse.Namespace) -> int:
         clients=options.clients,
         together=options.together,
     )
+    device = chosen_device(options.device)
     if is_preset(options.policy):
-        policy = untrained_policy(options.policy, config("models"), embodiment, space)
+        policy = untrained_policy(options.policy, config("models"), embodiment, space, device=device)
     else:
-        policy = load_policy(policy_place(options.policy), embodiment, space)
+        policy = load_policy(policy_place(options.policy), embodiment, space, device)
     server = PolicyServer(policy, embodiment, terms)
     policy.warm_up()
 

@@ -21,8 +21,7 @@ def add_train_command(commands) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     try:
-        import torch  # noqa: PLC0415 - slow to import
-
+        from .policy.device import chosen_device  # noqa: PLC0415 - torch is slow to import
         from .training.places import Places  # noqa: PLC0415
         from .training.processes import joined  # noqa: PLC0415
         from .training.run import POLICY, Run  # noqa: PLC0415
@@ -30,7 +29,7 @@ def _train(options: argparse.Namespace) -> int:
         raise ConfigError(f"himoe train needs more packages ({error}): pip install 'himoe_ros[train]'") from error
 
     file = training_file(options.config)
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(options.device)
     places = Places.under(share() / "config")
     out = options.out or Path("runs") / file.stem
     with joined(device) as processes:

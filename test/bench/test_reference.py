@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from himoe_ros.bench import reference
+from himoe_ros.bench.gpu import full_inputs, random_model
 from himoe_ros.bench.policy import synthetic_inputs, true_expert
 from himoe_ros.bench.training import bench_training
 from himoe_ros.model import moe
@@ -76,3 +77,13 @@ def test_the_true_expert_is_the_released_one():
     full = load_model_config("himoe_4b", config("models"))
     assert true_expert(full).expert == full.expert
     assert true_expert(full).language.layers == full.language.layers
+
+
+def test_the_gpu_bench_compares_models_that_answer_alike():
+    small = load_model_config("himoe_small", config("models"))
+    model = random_model(small, "cpu", torch.float32)
+    noise = torch.randn(1, 12, 24, generator=torch.Generator().manual_seed(3))
+    asked = full_inputs(small, "cpu")
+    torch.testing.assert_close(
+        model.sample_actions(asked, noise), reference.sample_actions(model, asked, noise), atol=1e-4, rtol=0
+    )

@@ -31,7 +31,7 @@ def sample_actions(model: HiMoEVLA, inputs: ModelInputs, noise: Tensor) -> Tenso
     x = noise.clone()
     steps = model.config.flow_steps
     for t in flow_times(steps):
-        x += -1.0 / steps * velocity(model, inputs, cache, valid, x, torch.full((len(x),), t))
+        x += -1.0 / steps * velocity(model, inputs, cache, valid, x, torch.full((len(x),), t, device=x.device))
     return x
 
 
@@ -69,8 +69,8 @@ def velocity(model: HiMoEVLA, inputs: ModelInputs, cache: Cache, valid: Tensor, 
     action = model.action_time_mlp_out(F.silu(model.action_time_mlp_in(torch.cat([action, time], dim=-1))))
     hidden = torch.cat([state, action], dim=1)
     tokens = hidden.shape[1]
-    suffix = torch.ones(len(x), tokens, dtype=torch.bool)
-    blocks = torch.tensor([1, 1] + [0] * (tokens - 2)).cumsum(0)
+    suffix = torch.ones(len(x), tokens, dtype=torch.bool, device=x.device)
+    blocks = torch.tensor([1, 1] + [0] * (tokens - 2), device=x.device).cumsum(0)
     among = (blocks[None, :] <= blocks[:, None]).expand(len(x), -1, -1)
     allowed = torch.cat([valid[:, None, :].expand(-1, tokens, -1), among & suffix[:, None]], dim=2)[:, None]
     position = torch.cat([valid, suffix], dim=1).cumsum(-1)[:, -tokens:] - 1
@@ -93,7 +93,7 @@ def _attend(part: Attention, x: Tensor, keys: Tensor, values: Tensor, allowed: T
 
 def _rope(x: Tensor, position: Tensor) -> Tensor:
     half = x.shape[-1] // 2
-    timescale = 1e4 ** (torch.arange(half, dtype=torch.float32) / half)
+    timescale = 1e4 ** (torch.arange(half, dtype=torch.float32, device=x.device) / half)
     radians = position[:, None, :, None].float() / timescale
     cos, sin = radians.cos(), radians.sin()
     a, b = x.float().chunk(2, dim=-1)

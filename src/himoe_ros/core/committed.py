@@ -34,7 +34,7 @@ class Committed:
         """
         end = self.plan.stamp + float(self.plan.times[-1])
         left = np.clip((end - times) / (end - self.until), 0.0, 1.0)
-        return left * np.expm1(left) / np.expm1(1.0)
+        return np.asarray(left * np.expm1(left) / np.expm1(1.0))
 
 
 def resampled(plan: ActionChunk, space: ActionSpace, times: Floats) -> Floats:

@@ -139,9 +139,16 @@ class HiMoEVLA(nn.Module):
         check_inputs(inputs, self.config)
         if guidance is not None and int(guidance.told.sum(1).max()) > self.config.committed_steps:
             return sample_guided(self, inputs, noise, guidance, mark)
-        spaces = self.expert.choose(self.expert.route(inputs.data_mask))
-        suffix = Suffix(self.encode(inputs), noise.shape[1])
+        context = self.encode(inputs)
         mark(PREFIX)
+        actions = self.flow(inputs, context, noise, guidance)
+        mark(FLOW)
+        return actions
+
+    def flow(self, inputs: ModelInputs, context: Context, noise: Tensor, guidance: Guidance | None = None) -> Tensor:
+        """The second half of `sample_actions`, behind a context that `encode` has made; without gradients."""
+        spaces = self.expert.choose(self.expert.route(inputs.data_mask))
+        suffix = Suffix(context, noise.shape[1])
         # Filled on the device: a copy from the host could not be part of a captured graph.
         times = torch.stack([torch.full((), t, device=noise.device) for t in flow_times(self.config.flow_steps)])
         times_SD = self.embed_times(times)
@@ -163,7 +170,6 @@ class HiMoEVLA(nn.Module):
             return self.velocity(hidden[:, 1:], inputs.space)
 
         actions = integrate(velocity, noise, self.config.flow_steps)
-        mark(FLOW)
         return actions if told is None else torch.where(told, guidance.actions, actions)
 
     @property

@@ -27,6 +27,7 @@ from ..core.messages import pose_array, seconds
 from ..core.safety import first_step, load_safety
 from ..core.synchronizer import Synchronizer
 from ..core.unified import encode_state, named_positions
+from ..policy.device import chosen_device
 from ..policy.local import load_policy, untrained_policy
 from ..policy.policy import Policy
 from ..policy.remote import SCHEMES, RemotePolicy
@@ -57,6 +58,7 @@ class PolicyNode(ManagedNode):
         self._execution = Execution.named(self.parameter("execution", Execution.ASYNCHRONOUS.value))
         self._added_latency = self.parameter("added_latency_s", 0.0)
         self._threads = self.parameter("torch_threads", 1)
+        self._device = self.parameter("device", "")
         self._token_file = self.parameter("policy_token_file", "")
         self._unified = self.create_publisher(Float32MultiArray, "unified_state", COMMAND)
         self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
@@ -118,9 +120,10 @@ class PolicyNode(ManagedNode):
         """One of ours, a policy folder or Hugging Face name, or a server's; a preset's name means untrained weights."""
         if self._name.startswith(SCHEMES):
             return RemotePolicy(self._name, self._embodiment, space, read_token(self._token_file))
+        device = chosen_device(self._device)
         if is_preset(self._name):
-            return untrained_policy(self._name, config("models"), self._embodiment, space, self._seed)
-        return load_policy(policy_place(self._name), self._embodiment, space)
+            return untrained_policy(self._name, config("models"), self._embodiment, space, self._seed, device)
+        return load_policy(policy_place(self._name), self._embodiment, space, device)
 
     def _run(self) -> None:
         scheduler = self._scheduler

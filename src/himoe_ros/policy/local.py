@@ -29,6 +29,7 @@ from .processing import (
     robot_targets,
     step_times,
 )
+from .sampler import Sampler
 from .statistics import Statistics, statistics_from_limits
 from .stopwatch import Stopwatch
 from .tokenizer import InstructionTokenizer
@@ -45,9 +46,11 @@ class LocalPolicy:
         embodiment: Embodiment,
         space: ActionSpace,
         description: str,
+        device: str = "cpu",
     ) -> None:
         statistics.require(embodiment, space)
-        self._model = model.eval().arrange()
+        self._sampler = Sampler(model, device)
+        self._model = self._sampler.model
         self._tokenizer = tokenizer
         self._statistics = statistics
         self._embodiment = embodiment
@@ -72,7 +75,7 @@ class LocalPolicy:
         config, watch = self._model.config, Stopwatch(time.monotonic)
         states = [encode_state(self._embodiment, self.space, o.state) for o in observations]
         words = [self._tokenizer(o.instruction) for o in observations]
-        length = max(map(len, words))
+        length = max(self._sampler.words, *map(len, words))
         told = torch.tensor([[*w, *[0] * (length - len(w))] for w in words])
         heard = torch.tensor([[i < len(w) for i in range(length)] for w in words])
         normalised = [model_state(state, self.space.mask, self._statistics.state) for state in states]
@@ -80,7 +83,7 @@ class LocalPolicy:
             images=torch.from_numpy(np.stack([self._views(o) for o in observations])),
             view_mask=None,
             tokens=told,
-            token_mask=None if bool(heard.all()) else heard,
+            token_mask=None if bool(heard.all()) and not self._sampler.words else heard,
             state=torch.from_numpy(np.stack(normalised)),
             data_mask=torch.from_numpy(self.space.mask.astype(np.float32)).expand(len(states), -1),
         )
@@ -122,7 +125,7 @@ class LocalPolicy:
         self, inputs: ModelInputs, noise: torch.Tensor, guidance: Guidance | None, watch: Stopwatch
     ) -> torch.Tensor:
         try:
-            return self._model.sample_actions(inputs, noise, guidance, watch.mark)
+            return self._sampler(inputs, noise, guidance, watch)
         except (RuntimeError, MemoryError) as error:  # torch tells of lost memory and devices so
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InferenceError(
@@ -145,7 +148,7 @@ class LocalPolicy:
 
 
 def untrained_policy(
-    preset: str, models: Path, embodiment: Embodiment, space: ActionSpace, seed: int = 0
+    preset: str, models: Path, embodiment: Embodiment, space: ActionSpace, seed: int = 0, device: str = "cpu"
 ) -> LocalPolicy:
     """A policy with random weights, of a preset in config/models: moves, but knows nothing.
 
@@ -157,7 +160,8 @@ def untrained_policy(
     if not vocabulary.is_file():
         raise ConfigError(f"preset '{preset}' has no tokenizer of its own ({vocabulary}); give a policy folder")
     model = HiMoEVLA(config).initialise(seed)
-    if packs(torch.empty(0, dtype=torch.bfloat16)):  # in which a trained one is kept; this machine multiplies it faster
+    # In which a trained one is kept, and which this machine multiplies faster.
+    if device != "cpu" or packs(torch.empty(0, dtype=torch.bfloat16)):
         model = model.bfloat16()
     return LocalPolicy(
         model,
@@ -166,10 +170,13 @@ def untrained_policy(
         embodiment,
         space,
         f"{preset}, UNTRAINED: random weights, seed {seed}",
+        device,
     )
 
 
-def load_policy(name_or_folder: str | Path, embodiment: Embodiment, space: ActionSpace) -> LocalPolicy:
+def load_policy(
+    name_or_folder: str | Path, embodiment: Embodiment, space: ActionSpace, device: str = "cpu"
+) -> LocalPolicy:
     """A trained policy, from a policy folder or from Hugging Face (`org/name`), in the dtype it is stored in.
 
     Raises:
@@ -182,4 +189,4 @@ def load_policy(name_or_folder: str | Path, embodiment: Embodiment, space: Actio
     tokenizer = InstructionTokenizer.load(folder / TOKENIZER, load_config(folder).max_text_tokens)
     model = load_model(folder)
     description = f"{model.config.name} from {name_or_folder}"
-    return LocalPolicy(model, tokenizer, statistics, embodiment, space, description)
+    return LocalPolicy(model, tokenizer, statistics, embodiment, space, description, device)
