@@ -34,7 +34,7 @@ def expert() -> OneHand:
 
 def test_it_foresees_the_whole_task_and_nothing_has_happened_yet(things):
     hand = expert()
-    rows = hand.foresee(things, HOME, 150, NOTHING)
+    rows, minds = hand.foresee(things, HOME, 150, NOTHING)
     apple, plate = (things[name].place for name in ("apple", "blue_plate"))
     closed = np.flatnonzero(rows[:, 6] < 0.5)
     grasped, let_go = rows[closed[0]], rows[closed[-1]]
@@ -42,12 +42,12 @@ def test_it_foresees_the_whole_task_and_nothing_has_happened_yet(things):
     assert np.linalg.norm(let_go[:2] - plate[:2]) < 0.03
     assert np.all(np.diff(closed) == 1), "the thing is picked up once"
     assert rows[closed, 2].max() > 0.09, "it is lifted"
-    np.testing.assert_array_equal(hand.foresee(things, HOME, 150, NOTHING), rows)
-    assert not hand.done
+    np.testing.assert_array_equal(hand.foresee(things, HOME, 150, NOTHING)[0], rows)
+    assert not hand.done and not minds[0].done and minds[-1].done
 
 
 def test_it_goes_on_from_what_is_certain(things):
     certain = np.repeat(expert().hand(HOME)[None], 5, axis=0) + np.linspace(0, 0.05, 5)[:, None] * [0, 1, 0, 0, 0, 0, 0]
-    rows = expert().foresee(things, HOME, 20, certain)
+    rows, _ = expert().foresee(things, HOME, 20, certain)
     np.testing.assert_array_equal(rows[:5], certain)
     assert np.linalg.norm(rows[5, :3] - rows[4, :3]) < 0.05

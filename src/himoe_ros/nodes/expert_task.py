@@ -25,6 +25,7 @@ from ..trials.truth import Pose
 CLEARANCE_M = 0.02  # between what is carried and what it is carried over
 RIM_M = 0.02  # below a cup's rim goes the tool point: so far open, the fingers end 6 mm above that
 HALF_OPEN = 0.5
+SPEED = 0.9  # share of the arm's largest speed that can be foreseen
 HANDOVER = ["grasp", "transfer", "place"]
 
 
@@ -83,6 +84,7 @@ class OneHand:
     def __init__(self, embodiment: Embodiment, named: str, target: str, task: Task, rng: np.random.Generator) -> None:
         self._arm, self._named, self._target = embodiment.arms[0], named, target
         self._task, self._expert = task, Expert(rng, task)
+        self._stride = np.inf if embodiment.workspace is None else SPEED * embodiment.workspace.max_speed * STEP_S
 
     @property
     def done(self) -> bool:
@@ -108,7 +110,15 @@ class OneHand:
             for row in rows
         ]
 
-    def foresee(self, things: Mapping[str, Pose], joints: Mapping[str, float], steps: int, certain: Floats) -> Floats:
+    def _feasible(self, at: Floats, wanted: Floats) -> Floats:
+        """(7,) as far as the arm gets towards what is wanted, in STEP_S: an expert likes to lead it on."""
+        way = wanted[:3] - at[:3]
+        share = min(1.0, self._stride / max(float(np.linalg.norm(way)), 1e-9))
+        return np.concatenate([at[:3] + share * way, wanted[3:]])
+
+    def foresee(
+        self, things: Mapping[str, Pose], joints: Mapping[str, float], steps: int, certain: Floats
+    ) -> tuple[Floats, list[OneHand]]:
         """What it would do if all went as it wants; the episode itself does not go on.
 
         Args:
@@ -117,17 +127,20 @@ class OneHand:
             certain: (K, 7) what the hand does first, whatever the expert wants; K may be 0.
 
         Returns:
-            (steps, 7) as from `hand`, STEP_S apart.
+            (steps, 7) as from `hand`, STEP_S apart; and how far it would be in the episode before each step.
         """
-        expert, gripper = copy.deepcopy(self._expert), self._arm.gripper
+        minds: list[OneHand] = []
+        gripper = self._arm.gripper
         at, place = self.hand(joints), things[self._named].place
         yaw, target = things[self._named].yaw, things[self._target].place
         over = np.array([0.0, 0.0, self._task.grasp])
         reach = gripper.max_speed * STEP_S / abs(gripper.closed - gripper.open)  # of the opening, in a step
-        rows = []
+        rows, expert = [], self._expert
         for k in range(steps):
+            minds.append(copy.copy(self))
+            minds[-1]._expert, expert = expert, copy.deepcopy(expert)
             wanted = expert.plan(at[:6], at[6], place, yaw, target)[0]
-            row = certain[k] if k < len(certain) else wanted
+            row = certain[k] if k < len(certain) else self._feasible(at, wanted)
             grasped = np.linalg.norm(place + over - at[:3]) < HELD_M
             if grasped and row[6] < HALF_OPEN:
                 place, yaw = place + row[:3] - at[:3], yaw + row[5] - at[5]
@@ -135,7 +148,7 @@ class OneHand:
                 place = np.array([*place[:2], target[2] + self._task.rest])  # it falls the last millimetres
             at = np.append(row[:6], at[6] + np.clip(row[6] - at[6], -reach, reach))
             rows.append(row)
-        return np.array(rows)
+        return np.array(rows), minds
 
 
 class _TwoHands:
