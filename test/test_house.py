@@ -66,7 +66,7 @@ ARROWS = {
     "launching": {"bringup", "options"},
     "resources": {"core"},
     "bench": {"core", "model", "recording", "training", "trials"},
-    "bench_commands": {"bench", "bringup", "core", "options", "resources", "runner", "trials_commands"},
+    "bench_commands": {"bench", "bringup", "core", "options", "resources", "runner", "trials", "trials_commands"},
     "model_commands": {"core", "model", "policy", "resources", "training"},
     "check_commands": {"bringup", "control", "core", "resources"},
     "recording_commands": {"bringup", "core", "options", "recording", "resources", "runner"},

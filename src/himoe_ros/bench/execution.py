@@ -16,7 +16,8 @@ from ..trials.session import read_session
 from ..trials.statistics import wilson
 
 ACTION = "action"
-GAP_S = 0.015  # between two commands of one motion, at most
+GAP_S = 0.05  # between two commands of one motion, at most
+EVERY = 2  # commands are looked at: in 20 ms the clocks' microseconds no longer count
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,18 @@ class ExecutionRow:
     jerk: float
 
 
-def execution_row(folder: Path) -> ExecutionRow:
+def execution_row(folder: Path, period: float) -> ExecutionRow:
     """Of a finished session with bags.
+
+    Args:
+        period: s between two commands of the robot.
 
     Raises:
         RecordingError: a bag cannot be read.
     """
     header, results, _ = read_session(folder)
     good = [r for r in results if r.success]
+    jerk = [_jerk(folder / r.files["bag"], r.began, r.began + r.seconds, period) for r in results]
     ages = [r.latency[0] for r in results if r.latency]
     return ExecutionRow(
         execution=header.options["execution"],
@@ -63,11 +68,11 @@ def execution_row(folder: Path) -> ExecutionRow:
         holds=sum(r.holds for r in results),
         held_s=mean(r.held_s for r in results),
         plan_ms=mean(ages) if ages else float("nan"),
-        jerk=float(np.sqrt(mean(_jerk(folder / r.files["bag"], r.began, r.began + r.seconds) ** 2 for r in results))),
+        jerk=float(np.sqrt(mean(j**2 for j in jerk))),
     )
 
 
-def _jerk(bag: Path, begin: float, end: float) -> float:
+def _jerk(bag: Path, begin: float, end: float, period: float) -> float:
     """rad/s^3, root mean square of the commanded joints' in a stretch of time, s; the largest joint's."""
     info = read_info(bag)
     topic = next((t for t in info.types if t.rsplit("/", 1)[-1] == ACTION), "")
@@ -79,11 +84,23 @@ def _jerk(bag: Path, begin: float, end: float) -> float:
             places.append(recorded.message.position)
     if len(times) < 4:
         raise RecordingError(f"{bag} holds {len(times)} commands of its trial; expected more on '{ACTION}'")
-    return float(third_differences(np.array(times), np.array(places)).max())
+    return float(jerks(np.array(times), np.array(places), period).max())
 
 
-def third_differences(times: Floats, places: Floats) -> Floats:
-    """(J,) root mean square of the third derivative of (T, J) at (T,) s, within stretches without gaps."""
-    step = float(np.median(np.diff(times)))
-    whole = np.convolve(np.diff(times) < GAP_S, np.ones(3), "valid") == 3
-    return np.sqrt(np.mean(np.diff(places, n=3, axis=0)[whole] ** 2, axis=0)) / step**3
+def jerks(times: Floats, places: Floats, period: float) -> Floats:
+    """(J,) root mean square of the third derivative of (T, J) commands.
+
+    Args:
+        times: (T,) s, of the commands.
+        places: where to.
+        period: s between two commands. After a late one the motion goes on as if it had been in time (control/loop.py).
+    """
+    steps = np.diff(times)
+    passed = np.concatenate([[0.0], np.cumsum(np.minimum(steps, period))])[::EVERY]
+    gaps = np.concatenate([[0.0], np.cumsum(steps > GAP_S)])[::EVERY]
+    told = places[::EVERY]
+    for order in (1, 2, 3):  # divided differences, since no clock ticks evenly
+        spans = passed[order:] - passed[:-order]
+        told = np.diff(told, axis=0) * order / spans[:, None]
+    whole = gaps[3:] == gaps[:-3]
+    return np.sqrt(np.mean(told[whole] ** 2, axis=0))

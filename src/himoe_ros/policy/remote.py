@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from ..core.committed import Committed
 from ..core.embodiment import ActionSpace, Embodiment
-from ..core.errors import ConfigError, InferenceError
+from ..core.errors import ConfigError, InferenceError, ObservationError
 from ..core.fingerprint import fingerprint
 from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.unified import encode_state
@@ -98,7 +98,10 @@ class RemotePolicy:
         watch.mark("inputs")
         told = self._ask(message, within)
         watch.mark("network and server")
-        plan = chunk_of(told, self.space, observation.stamp)
+        try:
+            plan = chunk_of(told, self.space, observation.stamp)
+        except ObservationError as error:
+            raise InferenceError(f"the policy server {self._url} answers what is no plan: {error}") from error
         watch.mark("targets")
         self.took = watch.took
         return plan
