@@ -7,7 +7,7 @@ LIBRARIES := libegl1 libosmesa6 libgl1
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export MUJOCO_GL ?= egl
 
-.PHONY: demo test trials train-demo faults mutants soak interop lint bench venv clean
+.PHONY: demo test trials train-demo faults mutants soak interop gym-aloha lint bench venv clean
 
 demo: venv
 	$(BIN)/himoe demo
@@ -59,6 +59,15 @@ interop: venv .interop/.ready
 	realpath .venv/lib/python3.11/site-packages > .interop/lib/python3.11/site-packages/torch_of_himoe.pth
 	@touch $@
 
+# gym-aloha's own environment judges our graph; it and what it needs get an environment of their own.
+gym-aloha: .gym/.ready
+	.gym/bin/himoe trials run aloha/transfer_cube --policy $(POLICY) --out himoe_trials/gym_aloha_$(notdir $(POLICY))
+
+.gym/.ready: setup.py constraints.txt
+	"$(PYTHON)" -m venv .gym
+	.gym/bin/pip install --progress-bar on -c constraints.txt -e '.[ros,sim]' gym-aloha==0.1.5
+	@touch $@
+
 lint: venv
 	$(BIN)/ruff check src test launch setup.py
 	$(BIN)/ruff format --check src test launch setup.py
@@ -82,4 +91,4 @@ $(READY): setup.py constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .interop build install log
+	rm -rf .venv .interop .gym build install log

@@ -14,6 +14,7 @@ NODES = (
     "policy_switch",
     "recorder",
     "sim_aloha",
+    "gym_aloha",
     "sim_cameras",
     "sim_collector",
     "sim_expert",

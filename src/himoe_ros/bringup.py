@@ -16,6 +16,7 @@ from .core.errors import ConfigError
 from .core.reading import load_yaml, mapping
 from .options import ARGUMENTS, PLAY_ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument, convert
 from .resources import EXPERT, NO_POLICY, config, own_policy, trained_space
+from .trials.protocol import load_protocol
 from .trials.schedule import hide
 
 PROTOCOLS = {"xarm7": "xarm7/fruit_to_plate", "aloha": "aloha/cup_handover"}  # where no other is named
@@ -265,6 +266,10 @@ def _simulation(value: Mapping[str, object], common: Mapping[str, object], addre
     scene = {"protocol": value["protocol"], "seed": value["seed"]}
     name = str(common["embodiment"])
     robot = {"followers" if name == "aloha" else "address": address, "spread_m": value["spread_m"], **scene}
+    simulator = load_protocol(str(value["protocol"]), config("trials")).simulator
+    if simulator:  # robot, things and cameras are all its own
+        seen = {k: cameras[k] for k in ("width", "height", "rate_hz")}
+        return [NodeSpec(simulator, "sim_robot", {**robot, **seen}, drawing)]
     cameras |= {k: value[k] for k in ("camera_shift_m", "light")}
     return [
         NodeSpec(f"sim_{name}", "sim_robot", robot, {"MUJOCO_GL": "disable"}),

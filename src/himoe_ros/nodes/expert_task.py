@@ -14,10 +14,12 @@ from ..core.observation import Floats
 from ..core.unified import values_pose
 from ..sim.expert import HELD_M, STEP_S, Expert, Task
 from ..sim.handover import HandoverExpert
-from ..sim.hands import hand_pose, pitch_of
+from ..sim.hands import TURN_RAD, hand_pose, pitch_of, roll_of
 from ..sim.scoop import ScoopExpert
+from ..sim.transfer import ROLLS, TransferExpert
 from ..teleop.tool import Target, tool_slots
 from ..trials.protocol import Protocol, Setting
+from ..trials.reward_judge import REWARDED
 from ..trials.scoop_judge import SCOOP, in_spoon
 from ..trials.things import NESTED_M, PLATE, THINGS
 from ..trials.truth import Pose
@@ -55,6 +57,8 @@ def scripted(embodiment: Embodiment, protocol: Protocol, setting: Setting, rng: 
         return Handover(embodiment, setting, rng)
     if list(protocol.stages) == SCOOP:
         return Scoop(embodiment, setting, rng)
+    if list(protocol.stages) == REWARDED:
+        return Transfer(embodiment, setting, rng)
     return OneHand(embodiment, *expert_task(protocol, setting), rng)
 
 
@@ -154,7 +158,7 @@ class OneHand:
 class _TwoHands:
     """What experts of two arms share: where the hands are, and their strides as targets."""
 
-    def __init__(self, embodiment: Embodiment, expert: HandoverExpert | ScoopExpert) -> None:
+    def __init__(self, embodiment: Embodiment, expert: HandoverExpert | ScoopExpert | TransferExpert) -> None:
         self._arms, self._expert = embodiment.arms, expert
 
     @property
@@ -199,6 +203,25 @@ class Scoop(_TwoHands):
         tools, pitches, _ = self._hands(joints)
         spoon, box, bowl = (things[name].place for name in ("spoon", self._box, "bowl"))
         return self._targets(self._expert.plan(tools, pitches, spoon, len(in_spoon(things)), box, bowl))
+
+
+class Transfer(_TwoHands):
+    """See Scripted: gym-aloha's cube goes from the right hand to the left, whose fingers stand crosswise."""
+
+    def __init__(self, embodiment: Embodiment, setting: Setting, rng: np.random.Generator) -> None:
+        super().__init__(embodiment, TransferExpert(rng))
+        (self._cube,) = setting.roles.values()
+
+    def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
+        """See Scripted."""
+        rows = self._expert.plan(*self._hands(joints), things[self._cube].place)
+        rolls = np.array([roll_of(arm, arm.tool(joints)) for arm in self._arms])
+        targets = []
+        for row in rows:
+            rolls = rolls + np.clip(ROLLS - rolls, -TURN_RAD, TURN_RAD)
+            hands = zip(self._arms, row, rolls, strict=True)
+            targets.append([(hand_pose(arm, r[:3], r[3], roll), float(r[4])) for arm, r, roll in hands])
+        return targets
 
 
 def _bases(embodiment: Embodiment) -> Floats:

@@ -60,11 +60,15 @@ class SimWorkplace(ManagedNode):
         """
         raise SimulationError(f"the simulated {self._robot} has no faults, got '{fault}'")
 
+    def make_world(self) -> World:
+        """The physics."""
+        return World(build_scene(self._robot, things_of(self._protocol)))
+
     def setup(self) -> None:
         self._protocol = load_protocol(self._name, config("trials")).widened(self._spread)
         if self._protocol.embodiment != self._robot:
             raise ConfigError(f"parameter 'protocol' must be one of the {self._robot}, got '{self._name}'")
-        self._world = World(build_scene(self._robot, things_of(self._protocol)))
+        self._world = self.make_world()
         self._world.reset(self._layout())
 
     def begin(self) -> None:

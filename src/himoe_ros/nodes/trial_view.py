@@ -20,6 +20,7 @@ from ..core.messages import seconds
 from ..core.observation import Image as Picture
 from ..core.unified import named_positions
 from ..trials.judge import Judge
+from ..trials.reward_judge import RewardJudge
 from ..trials.scoop_judge import ScoopJudge
 from ..trials.truth import Truth, truth_from_state
 from ..trials.verdict import Verdict
@@ -45,7 +46,7 @@ class Watched:
         latencies: s from a plan's observation to its arrival.
     """
 
-    judge: Judge | ScoopJudge | None
+    judge: Judge | ScoopJudge | RewardJudge | None
     video: VideoWriter
     began: float
     title: str

@@ -18,13 +18,23 @@ def pitch_of(pose: Floats) -> float:
     return float(np.arcsin(np.clip(-pose[2, 2], -1.0, 1.0)))
 
 
-def hand_pose(arm: Arm, place: Floats, pitch: float) -> Floats:
-    """(4, 4) m, in the robot's frame: a hand that points from its base over a place, and downward by its pitch."""
+def roll_of(arm: Arm, pose: Floats) -> float:
+    """rad, by which the hand of a (4, 4) pose in the robot's frame is turned about the way it points."""
+    level = hand_pose(arm, pose[:3, 3], pitch_of(pose))[:3, :3]
+    turned = level.T @ pose[:3, :3]
+    return float(np.arctan2(turned[1, 0], turned[0, 0]))
+
+
+def hand_pose(arm: Arm, place: Floats, pitch: float, roll: float = 0.0) -> Floats:
+    """(4, 4) m, in the robot's frame: a hand that points from its base over a place, and downward by its pitch; it is
+    turned about that way by its roll, rad."""
     x, y = (place - arm.mount[:3, 3])[:2]
     reach = np.hypot(x, y)
     level, across = np.array([x / reach, y / reach, 0.0]), np.array([-y / reach, x / reach, 0.0])
     forward = np.cos(pitch) * level - np.sin(pitch) * UP
-    return pose_matrix(place, np.column_stack([np.cross(across, forward), across, forward]))
+    upward = np.cross(across, forward)
+    turned = [np.cos(roll) * upward + np.sin(roll) * across, np.cos(roll) * across - np.sin(roll) * upward, forward]
+    return pose_matrix(place, np.column_stack(turned))
 
 
 def strides(

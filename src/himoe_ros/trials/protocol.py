@@ -66,6 +66,7 @@ class Protocol:
         objects, distractors: what lies there; of the distractors one, drawn.
         recipe: of the reset, in words for a person.
         places: kind of thing -> Place.
+        simulator: whose own world this is; "" for ours.
         content: a fingerprint of what the file says.
     """
 
@@ -81,6 +82,7 @@ class Protocol:
     distractors: tuple[str, ...]
     recipe: str
     places: Mapping[str, Place]
+    simulator: str
     content: str
 
     def widened(self, spread: float) -> Protocol:
@@ -116,7 +118,7 @@ def load_protocol(name: str, folder: Path) -> Protocol:
     path = folder / f"{name}.yaml"
     where = str(path)
     keys = ("title", "embodiment", "time_limit_s", "trials_per_setting", "stages", "settings", "objects", "reset")
-    d = mapping(load_yaml(path), where, keys, ("distractors", "wordings"))
+    d = mapping(load_yaml(path), where, keys, ("distractors", "wordings", "simulator"))
     stages = {k: text(v, f"{where}: stages.{k}") for k, v in mapping(d["stages"], f"{where}: stages").items()}
     settings = {
         n: _setting(n, s, f"{where}: settings.{n}") for n, s in mapping(d["settings"], f"{where}: settings").items()
@@ -144,6 +146,7 @@ def load_protocol(name: str, folder: Path) -> Protocol:
         distractors=names(d["distractors"], f"{where}: distractors") if "distractors" in d else (),
         recipe=text(reset["recipe"], f"{where}: reset.recipe"),
         places={n: _place(p, f"{where}: reset.places.{n}") for n, p in places.items()},
+        simulator=text(d["simulator"], f"{where}: simulator") if "simulator" in d else "",
         content=hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest()[:12],
     )
 

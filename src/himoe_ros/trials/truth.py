@@ -50,11 +50,13 @@ class Truth:
         time_s: s.
         things: by name.
         hands: by the name of the arm.
+        reward: of a simulator that judges by itself; None of one that does not.
     """
 
     time_s: float
     things: Mapping[str, Pose]
     hands: Mapping[str, Hand]
+    reward: float | None = None
 
 
 def truth_from_state(
@@ -77,6 +79,7 @@ def truth_from_state(
         time_s=time,
         things={thing: _pose(thing, value, rate) for thing in things},
         hands={arm.name: _hand(arm, value) for arm in arms},
+        reward=value.get("reward"),
     )
 
 

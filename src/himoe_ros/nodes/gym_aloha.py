@@ -1,0 +1,180 @@
+"""gym-aloha's own AlohaTransferCube-v0 behind our topics: an outside judge of our graph. See `make gym-aloha`.
+
+The environment is stepped in real time, 50 times a second, with what the followers are commanded; its reward is told
+with the state. Only its pictures, which it would render at every step, are left out: cameras have a rate of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from ..core.arm import Arm
+from ..core.embodiment import load_embodiment
+from ..core.errors import ConfigError
+from ..core.observation import Floats
+from ..resources import config
+from ..trials.layout import Layout
+from .conversions import image_message
+from .managed import SENSOR, run
+from .sim_aloha import SimAloha
+
+ENVIRONMENT = "gym_aloha/AlohaTransferCube-v0"
+BOX, CUBE = "red_box_joint", "red_block"  # the same thing, as they and we call it
+TABLE_Y_M = 0.5  # our frame's origin in theirs
+CUBE_Z_M = 0.02  # of its middle, on the table
+VIEWS = {"base": "top", "left_wrist": "vx300s_left/left_wrist", "right_wrist": "vx300s_right/right_wrist"}
+
+
+class GymServos:
+    """One arm of the environment, as FollowerMotors wants it."""
+
+    def __init__(self, world: GymWorld, first: int) -> None:
+        """`first`: of its seven actions; its eight positions begin at first * 8 / 7."""
+        self._world, self._first = world, first
+        self._qpos = first // 7 * 8
+
+    @property
+    def joint_positions(self) -> Floats:
+        """(6,) rad."""
+        return self._world.physics.data.qpos[self._qpos : self._qpos + 6].copy()
+
+    @property
+    def gripper_position(self) -> float:
+        """m, of the left finger."""
+        return float(self._world.physics.data.qpos[self._qpos + 6])
+
+    @property
+    def gripper_opening(self) -> float:
+        """0 closed .. 1 open, measured."""
+        return float(np.clip(self._world.opening(self.gripper_position), 0.0, 1.0))
+
+    def command(self, joints: Sequence[float], opening: float) -> None:
+        """What the next steps of the environment are given."""
+        self._world.action[self._first : self._first + 7] = [*joints, opening]
+
+
+class GymWorld:
+    """The environment where SimWorkplace expects a World."""
+
+    def __init__(self, arms: Sequence[Arm]) -> None:
+        """
+        Raises:
+            ConfigError: gym-aloha is not installed with what it needs.
+        """
+        try:
+            import gym_aloha  # noqa: F401, PLC0415 - registers the environment
+            import gymnasium  # noqa: PLC0415
+            from gym_aloha.constants import DT, START_ARM_POSE, normalize_puppet_gripper_position  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(
+                f"gym-aloha is not installed with what it needs ({error}); run: make gym-aloha"
+            ) from error
+        self._names, self._dt = arms, DT
+        self._env = gymnasium.make(ENVIRONMENT, disable_env_checker=True).unwrapped
+        blank = {"top": np.zeros((1, 1, 3), np.uint8)}
+        self._env._env.task.get_observation = lambda _physics: {"images": blank}
+        self._env.reset(seed=0)
+        self.physics: Any = self._env._env.physics
+        self.opening = normalize_puppet_gripper_position
+        start = np.array(START_ARM_POSE)
+        self.action = np.concatenate([start[:6], [1.0], start[8:14], [1.0]])
+        self.arms = (GymServos(self, 0), GymServos(self, 7))
+        self.reward, self._passed = 0.0, 0.0
+
+    def step(self, seconds: float) -> None:
+        """Advance the environment by as many whole steps as have become due."""
+        self._passed += seconds
+        while self._passed > self._dt - 1e-9:
+            self._passed -= self._dt
+            _, reward, *_ = self._env.step(self.action)
+            self.reward = float(reward)
+
+    def reset(self, layout: Layout) -> None:
+        """As at the beginning."""
+        self.lay_out(layout)
+
+    def lay_out(self, layout: Layout) -> None:
+        """Put the cube somewhere, at rest; the arms stay."""
+        x, y, _ = layout[CUBE]
+        with self.physics.reset_context():
+            self.physics.named.data.qpos[BOX] = [x, y + TABLE_Y_M, CUBE_Z_M, 1.0, 0.0, 0.0, 0.0]
+            self.physics.named.data.qvel[BOX] = 0.0
+        self.reward = 0.0
+
+    def state_names(self) -> tuple[str, ...]:
+        """See World."""
+        arms = [name for arm in self._names for name in (*arm.joints, arm.gripper.joint)]
+        return (*arms, *(f"{CUBE}.{part}" for part in ("x", "y", "z", "qw", "qx", "qy", "qz")), "reward")
+
+    def state(self) -> Floats:
+        """See World; and the reward of the last step."""
+        arms = [
+            [*servos.joint_positions, arm.gripper.position(servos.gripper_opening)]
+            for servos, arm in zip(self.arms, self._names, strict=True)
+        ]
+        box = np.array(self.physics.named.data.qpos[BOX]) - [0.0, TABLE_Y_M, 0.0, 0.0, 0.0, 0.0, 0.0]
+        return np.concatenate([*arms, box, [self.reward]])
+
+    def state_velocity(self) -> Floats:
+        """See World; of the cube alone."""
+        rates = np.zeros(len(self.state_names()))
+        rates[-8:-5] = self.physics.named.data.qvel[BOX][:3]
+        return rates
+
+
+class GymAloha(SimAloha):
+    """Followers, cube and cameras of the environment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._width, self._height = self.parameter("width", 224), self.parameter("height", 224)
+        self._rate = self.parameter("rate_hz", 10.0)
+        self._timer = None
+
+    def make_world(self) -> GymWorld:
+        """The environment, and beside it a second one that is only looked at."""
+        arms = load_embodiment(self._robot, config("embodiments")).arms
+        world, self._shown = GymWorld(arms), GymWorld(arms)
+        return world
+
+    def setup(self) -> None:
+        super().setup()
+        cameras = load_embodiment(self._robot, config("embodiments")).cameras
+        self._images = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in cameras}
+        self._counts = dict.fromkeys(self._images, 0)
+
+    def begin(self) -> None:
+        super().begin()
+        self._timer = self.every(1.0 / self._rate, self._capture)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+        super().end()
+
+    def status(self) -> dict[str, object]:
+        return {**super().status(), **{f"images {name}": n for name, n in getattr(self, "_counts", {}).items()}}
+
+    def _capture(self) -> None:
+        with self._lock:
+            there, now = self._world.physics.data.qpos.copy(), self.seconds_now()
+        shown = self._shown.physics
+        with shown.reset_context():
+            shown.data.qpos[:] = there
+        for name, publisher in self._images.items():
+            image = shown.render(height=self._height, width=self._width, camera_id=VIEWS[name])
+            publisher.publish(image_message(image, now, name))
+            self._counts[name] += 1
+
+
+def main() -> None:
+    run(GymAloha)
+
+
+if __name__ == "__main__":
+    main()
