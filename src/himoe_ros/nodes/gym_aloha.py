@@ -100,9 +100,9 @@ class GymWorld:
     def lay_out(self, layout: Layout) -> None:
         """Put the cube somewhere, at rest; the arms stay."""
         x, y, _ = layout[CUBE]
-        with self.physics.reset_context():
-            self.physics.named.data.qpos[BOX] = [x, y + TABLE_Y_M, CUBE_Z_M, 1.0, 0.0, 0.0, 0.0]
-            self.physics.named.data.qvel[BOX] = 0.0
+        self.physics.named.data.qpos[BOX] = [x, y + TABLE_Y_M, CUBE_Z_M, 1.0, 0.0, 0.0, 0.0]
+        self.physics.named.data.qvel[BOX] = 0.0
+        self.physics.forward()
         self.reward = 0.0
 
     def state_names(self) -> tuple[str, ...]:
@@ -164,8 +164,8 @@ class GymAloha(SimAloha):
         with self._lock:
             there, now = self._world.physics.data.qpos.copy(), self.seconds_now()
         shown = self._shown.physics
-        with shown.reset_context():
-            shown.data.qpos[:] = there
+        shown.data.qpos[:] = there
+        shown.forward()
         for name, publisher in self._images.items():
             image = shown.render(height=self._height, width=self._width, camera_id=VIEWS[name])
             publisher.publish(image_message(image, now, name))
