@@ -12,11 +12,12 @@ from himoe_ros.sim.aloha_scene import ALOHA
 from himoe_ros.sim.scene import Scene, build_scene
 from himoe_ros.sim.world import World
 from himoe_ros.trials.judge import Judge
+from himoe_ros.trials.judges import judge_of
 from himoe_ros.trials.layout import draw_layout, things_of
 from himoe_ros.trials.protocol import load_protocol
 
 EMBODIMENT = load_embodiment("aloha", config("embodiments"))
-HANDOVER = load_protocol("aloha/cup_handover", config("trials"))
+HANDOVER, SCOOP = (load_protocol(f"aloha/{name}", config("trials")) for name in ("cup_handover", "scoop"))
 CUPS = ("red_beaker", "yellow_beaker", "blue_beaker")
 
 
@@ -77,3 +78,13 @@ def test_the_expert_hands_a_cup_over_and_places_it(operate, setting):
     operate(world, HANDOVER, asked, judge)
     assert list(judge.verdict.stages.values()) == [True, True, True]
     assert not judge.verdict.wrong_object and not judge.verdict.wrong_target
+
+
+@pytest.mark.parametrize("setting", SCOOP.settings)
+def test_the_expert_pushes_the_bowl_scoops_and_pours(operate, setting):
+    asked = SCOOP.settings[setting]
+    world = World(build_scene("aloha", things_of(SCOOP)))
+    world.reset(draw_layout(SCOOP, asked, 1))
+    judge = judge_of(SCOOP, asked)
+    operate(world, SCOOP, asked, judge)
+    assert judge.verdict.success and not judge.verdict.wrong_object

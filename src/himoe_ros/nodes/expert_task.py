@@ -201,8 +201,9 @@ class Scoop(_TwoHands):
     def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
         """See Scripted."""
         tools, pitches, _ = self._hands(joints)
-        spoon, box, bowl = (things[name].place for name in ("spoon", self._box, "bowl"))
-        return self._targets(self._expert.plan(tools, pitches, spoon, len(in_spoon(things)), box, bowl))
+        spoon, (box, bowl) = things["spoon"], (things[name].place for name in (self._box, "bowl"))
+        load = len(in_spoon(things))
+        return self._targets(self._expert.plan(tools, pitches, spoon.place, spoon.up, load, box, bowl))
 
 
 class Transfer(_TwoHands):

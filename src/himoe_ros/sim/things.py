@@ -89,8 +89,9 @@ CUPS = {  # name of the mesh, and last part of a thing's name
     "beaker": Cup(foot=0.023, rim=0.027, height=0.105, mass=0.05),
     "bowl": Cup(foot=0.045, rim=0.07, height=0.045, mass=0.2, wall=0.003),
 }
-GRAINS, GRAINS_A_LAYER = 30, 9  # in a box, called <material>.<number>
-GRAIN_M, GRAIN_GAP_M, LAYER_M = 0.007, 0.018, 0.0145  # radius, and distances when they are laid
+GRAINS, GRAINS_A_ROW = 15, 5  # in a box, called <material>.<number>
+GRAIN_M, GRAIN_GAP_M = 0.007, 0.0145  # radius, and distance when they are laid
+BOX_INSIDE_M, BOX_FLOOR_M = 0.0415, 0.004  # from its middle to its walls, and from its foot
 
 
 def furnish(spec: mujoco.MjSpec, things: Collection[str]) -> None:
@@ -161,17 +162,15 @@ def _add_walls(spec: mujoco.MjSpec, cup: mujoco.MjsBody, shape: Cup) -> None:
 
 
 def _add_grains(spec: mujoco.MjSpec, material: str) -> None:
-    """Grains of a material above the floor of its box, in layers; they fall into place."""
+    """Grains of a material on the floor of its box, far from the right arm, whose spoon goes down before them."""
     box, own = spec.body(material), spec.find_default("grain")
     for number in range(GRAINS):
-        layer, place = divmod(number, GRAINS_A_LAYER)
-        row, column = divmod(place, 3)
-        shift = GRAIN_GAP_M * (layer % 2) / 3  # or they would stay on top of each other
-        offset = [
-            GRAIN_GAP_M * (row - 1) + shift,
-            GRAIN_GAP_M * (column - 1) + shift,
-            0.004 + GRAIN_M + LAYER_M * layer,
-        ]
+        row, across = divmod(number, GRAINS_A_ROW)
+        offset = (
+            GRAIN_GAP_M * row - BOX_INSIDE_M + GRAIN_M,
+            GRAIN_GAP_M * (across - (GRAINS_A_ROW - 1) / 2),
+            BOX_FLOOR_M + GRAIN_M,
+        )
         grain = spec.worldbody.add_body(name=f"{material}.{number}", pos=np.add(box.pos, offset), childclass="grain")
         grain.add_freejoint(name=f"{material}.{number}")
         grain.add_geom(own, material=material)

@@ -36,7 +36,7 @@ BEAKER = Thing("cup", 0.027, 0.0, 0.105)  # slim enough for ALOHA's fingers, and
 BLOCK = Thing("block", 0.0283, 0.02, 0.02)
 BOWL = Thing("bowl", 0.07, 0.0, 0.043, gripped=False)
 SPOON = Thing("spoon", 0.0225, 0.02, 0.145, gripped=False, turned=False)  # upright in its stand, its mouth ahead
-BOX = Thing("box", 0.048, 0.0, 0.04, gripped=False, turned=False)
+BOX = Thing("box", 0.065, 0.0, 0.04, gripped=False, turned=False)
 MATERIALS = ("mung_beans", "black_rice", "sticky_rice")  # boxes full of grains, which are called <material>.<number>
 NESTED_M = 0.024  # a cup's foot over that of the one it stands in: there their walls meet
 THINGS = {
