@@ -10,7 +10,7 @@ class Thing:
     """One kind of thing; lengths in m.
 
     Attributes:
-        kind: fruit, plate, cup or block; a protocol tells where each kind is laid.
+        kind: fruit, plate, cup, block and the like; a protocol tells where each kind is laid.
         radius: no part is farther from its upright axis.
         foot: from its origin down to where it stands.
         top: from its origin up to its rim.
@@ -43,6 +43,8 @@ THINGS = {
     "apple": _ball(0.031),
     "orange": _ball(0.027),
     "pomegranate": _ball(0.034),
+    "green_apple": Thing("distractor", 0.031, 0.031, 0.031),
+    "banana": Thing("distractor", 0.0585, 0.016, 0.016),
     **{f"{colour}_plate": PLATE for colour in ("blue", "pink", "purple")},
     **{f"{colour}_cup": CUP for colour in ("red", "yellow", "blue", "green")},
     **{f"{colour}_beaker": BEAKER for colour in ("red", "yellow", "blue")},
