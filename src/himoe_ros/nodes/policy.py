@@ -24,6 +24,7 @@ from ..core.errors import ConfigError, HimoeError, ObservationError
 from ..core.execution import Execution, Scheduler
 from ..core.fingerprint import fingerprint
 from ..core.messages import pose_array, seconds
+from ..core.observation import Observation
 from ..core.safety import first_step, load_safety
 from ..core.synchronizer import Synchronizer
 from ..core.unified import encode_state, named_positions
@@ -38,6 +39,7 @@ from .conversions import chunk_message, image_array, source_message, timing_mess
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
 
 RETRY_S = 0.02  # while the robot comes to rest
+LOOK_S = 0.004  # between two looks for a fresh observation
 ARRIVALS = 20  # images whose times of arrival are remembered
 
 
@@ -84,6 +86,7 @@ class PolicyNode(ManagedNode):
         reach = first_step(safety, self._embodiment, space)
         self._scheduler = Scheduler(space, self._execution, self._period, reach)
         self._synchronizer = Synchronizer(list(cameras), needs_eef, safety.sensors)
+        self._patience = safety.sensors.max_age_s
         self._clock_watch = ClockWatch(safety.clock_tolerance_s)
         self._fingerprint = fingerprint(self._embodiment)
         self._counts |= {f"images {name}": 0 for name in cameras}
@@ -145,11 +148,8 @@ class PolicyNode(ManagedNode):
 
     def _plan(self, policy: Policy) -> bool:
         """Make and publish a plan; False where that has to wait for the robot to come to rest."""
+        observation, arrived = self._fresh_observation()
         scheduler, now, watch = self._scheduler, self.seconds_now(), Stopwatch(time.monotonic)
-        with self._lock:
-            self._follow_clock()
-            observation = self._synchronizer.observation(now, self._instruction)
-            arrived = dict(self._arrivals).get(observation.stamp, now)
         values = encode_state(self._embodiment, policy.space, observation.state)
         self._unified.publish(unified_message(values, policy.space.mask))
         if not observation.instruction:
@@ -171,6 +171,28 @@ class PolicyNode(ManagedNode):
             parts |= {name: watch.took[name] for name in ("added", "publication")}
             self._timing.publish(timing_message(self.get_fully_qualified_name(), observation.stamp, parts))
         return True
+
+    def _fresh_observation(self) -> tuple[Observation, float]:
+        """The next observation to come, and when its first image came: one that has waited shows where the robot was.
+
+        Without a next one within the age that one may have, the last one, or why there is none.
+        """
+        last, deadline = None, time.monotonic() + self._patience
+        while True:
+            late = time.monotonic() > deadline or not self._worker.running
+            try:
+                with self._lock:
+                    self._follow_clock()
+                    now = self.seconds_now()
+                    observation = self._synchronizer.observation(now, self._instruction)
+                    arrived = dict(self._arrivals).get(observation.stamp, now)
+                if late or (last is not None and observation.stamp > last):
+                    return observation, arrived
+                last = observation.stamp
+            except ObservationError:
+                if late or last is None:
+                    raise
+            time.sleep(LOOK_S)
 
     def _follow_clock(self) -> None:
         """What was received by a clock that then jumped or stood still says nothing about now."""
