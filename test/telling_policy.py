@@ -25,7 +25,7 @@ class TellingPolicyNode(PolicyNode):
         policy = super()._make_policy(space)
         answer, numbers = policy.act, itertools.count()
 
-        def act(observation: Observation, committed: Committed | None) -> ActionChunk:
+        def act(observation: Observation, committed: Committed | None = None) -> ActionChunk:
             if observation.instruction != "warm up":
                 values = encode_state(self._embodiment, space, observation.state)
                 told = {"stamp": observation.stamp, "values": values, "mask": space.mask, **observation.images}

@@ -10,17 +10,17 @@ import numpy as np
 from himoe_ros.resources import config
 from himoe_ros.training.config import GroundingTerms
 from himoe_ros.training.examples import Examples, drawn
-from himoe_ros.training.meanings import NAMES, meanings
+from himoe_ros.training.meanings import meanings, things_meant
 
 TERMS = GroundingTerms(1.0, 0.3, ("xarm7/fruit_to_plate", "xarm7/cup_in_cup"))
 APPLE_BLUE = "Pick up the apple and place it onto the blue plate"
 
 
 def test_a_sentence_means_what_its_protocol_says():
-    told = meanings(TERMS, config("trials"))
+    told, names = meanings(TERMS, config("trials")), things_meant(TERMS, config("trials"))
     assert len(told) == (4 + 6) * 5, "settings, each in five ways"
-    assert [NAMES[n] for n in told[APPLE_BLUE].meant] == ["apple", "blue_plate"]
-    assert [NAMES[n] for n in told["Put the red cup into the yellow cup"].meant] == ["red_cup", "yellow_cup"]
+    assert [names[n] for n in told[APPLE_BLUE].meant] == ["apple", "blue_plate"]
+    assert [names[n] for n in told["Put the red cup into the yellow cup"].meant] == ["red_cup", "yellow_cup"]
     assert told["Put the apple on the blue plate"] == told[APPLE_BLUE]
     assert len(told[APPLE_BLUE].others) == 3 * 5 and not set(told[APPLE_BLUE].others) & set(told[APPLE_BLUE].same)
 

@@ -101,7 +101,7 @@ def test_a_policy_is_trained_on_what_it_will_see(begin, shared):
     run.train()
     policy = load_policy(run.folder / "policy", XARM7, SPACE)
     seen = []
-    policy._sample = lambda inputs, noise: seen.append(inputs) or torch.zeros_like(noise)
+    policy._sample = lambda inputs, noise, *_: seen.append(inputs) or torch.zeros_like(noise)
     frames = list(read_frames(read_info(shared / "episode_0000"), XARM7, LIMITS, RATE))
     for index in (0, 5):
         policy.act(frames[index].observation)

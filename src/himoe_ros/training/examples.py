@@ -25,7 +25,7 @@ from ..recording.samples import Samples, load_layout, own_layout
 from .augmentation import recoloured, reframed
 from .config import Member, TrainingConfig
 from .grounding import GroundTruth
-from .meanings import NAMES, Meaning
+from .meanings import Meaning
 from .objective import Batch
 from .pictures import kept_pictures
 from .processes import Processes
@@ -66,16 +66,16 @@ class Source:
         arm = self.embodiment.arms[-1]
         return arm.forward(state[arm.first_slot : arm.first_slot + len(arm.joints)])[:3, 3]
 
-    def world(self, index: int) -> Floats:
-        """(N, 3) m, true places in the order of `NAMES`; NaN for what is not there."""
+    def world(self, index: int, names: Sequence[str]) -> Floats:
+        """(N, 3) m, true places of N things, always the same ones; NaN for what is not there."""
         episode, frame = self.data.place(index)
         if WORLD not in self.data.features:
-            return np.full((len(NAMES), 3), np.nan)
+            return np.full((len(names), 3), np.nan)
         if episode not in self._world:
             columns = self.data.columns(episode, [WORLD])[WORLD]
             at = {label: i for i, label in enumerate(self.data.features[WORLD]["names"])}
-            places = np.full((len(columns), len(NAMES), 3), np.nan)
-            for n, name in enumerate(NAMES):
+            places = np.full((len(columns), len(names), 3), np.nan)
+            for n, name in enumerate(names):
                 if f"{name}.x" in at:
                     places[:, n] = columns[:, [at[f"{name}.{axis}"] for axis in "xyz"]]
             places[places[..., 0] < ON_TABLE_M] = np.nan
@@ -149,14 +149,16 @@ class Examples(torch.utils.data.Dataset):
         told: Mapping[tuple, Statistics],
         tokenizer: InstructionTokenizer,
         sentences: Mapping[str, Meaning],
+        things: Sequence[str] = (),
     ) -> None:
         """
         Args:
             told: statistics by `Source.key`.
-            sentences: of the protocols, for grounding; none without it.
+            sentences, things: of the protocols, for grounding; none without it.
         """
         self._config, self._model, self._sources = config, model, sources
         self._statistics, self._tokenizer, self._sentences = told, tokenizer, sentences
+        self._things = things
         self._views = max(len(s.embodiment.cameras) for s in sources)
 
     def __getitem__(self, key: tuple[int, int, int]) -> dict[str, np.ndarray]:
@@ -187,7 +189,7 @@ class Examples(torch.utils.data.Dataset):
             "imitated": np.array(imitated),
         }
         if self._config.grounding:
-            places = source.world(index)
+            places = source.world(index, self._things)
             meaning = self._sentences.get(sentence)
             told |= {
                 "places": np.nan_to_num(places).astype(np.float32),

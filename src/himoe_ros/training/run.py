@@ -20,7 +20,7 @@ from .checks import held_out
 from .config import TrainingConfig, load_training
 from .examples import Examples, Source, Steps, collate, open_sources, statistics
 from .grounding import Grounding
-from .meanings import NAMES, meanings
+from .meanings import meanings, things_meant
 from .objective import Objective
 from .places import Places
 from .processes import Processes
@@ -68,12 +68,13 @@ class Run:
             self.sources = open_sources(self.config, model.config, places.embodiments, places.datasets)
         self.statistics = statistics(self.sources, model.config, self.config.std_floor)
         terms = self.config.grounding
-        grounding = Grounding(model.config, len(NAMES), terms.weight) if terms else None
+        things = things_meant(terms, places.trials) if terms else ()
+        grounding = Grounding(model.config, len(things), terms.weight) if terms else None
         objective = Objective(model, grounding, self.processes).to(device)
         self.trainer = Trainer(objective, self.config, folder, self.processes)
         tokenizer = InstructionTokenizer.load(self._tokenizer_file, model.config.max_text_tokens)
         sentences = meanings(terms, places.trials) if terms else {}
-        self._examples = Examples(self.config, model.config, self.sources, self.statistics, tokenizer, sentences)
+        self._examples = Examples(self.config, model.config, self.sources, self.statistics, tokenizer, sentences, things)
         heard = {*sentences, *(e.task for s in self.sources for e in s.data.episodes)}
         self._words = max(len(tokenizer(sentence)) for sentence in heard)  # every batch has one shape
         self.resumed = self.trainer.resume()
