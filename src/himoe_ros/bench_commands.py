@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bringup import bench_graphs, latency_graph
-from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
 from .core.execution import Execution
 from .options import ARGUMENTS, TRIAL_ARGUMENTS
 from .resources import EXPERT, config
 from .runner import run_graph
-from .trials.protocol import load_protocol
 from .trials_commands import run_session
 
 if TYPE_CHECKING:
@@ -136,8 +134,6 @@ def _bench_execution(options: argparse.Namespace) -> int:
     usual = {a.name: a.default for a in (*ARGUMENTS, *TRIAL_ARGUMENTS)}
     asked = {k: getattr(options, k) for k in ("policy", "protocol", "trials", "replan_period_s", "seed")}
     asked["expert_steps"] = CHUNK_STEPS if options.policy == EXPERT else 0
-    embodiment = load_protocol(options.protocol, config("trials")).embodiment
-    period = 1.0 / load_embodiment(embodiment, config("embodiments")).control_rate_hz
     rows = []
     for latency in options.latency_s:
         for way in ways:
@@ -145,13 +141,13 @@ def _bench_execution(options: argparse.Namespace) -> int:
             told = {"execution": way, "added_latency_s": latency, "out": str(out)}
             if code := run_session({**usual, **asked, **told}, None):
                 return code
-            rows.append(execution_row(out, period))
-    heads = ("late by, ms", "success", "task, s", "holds", "held, s", "plan, ms", "jerk")
-    print("{:<13} {:>11} {:>9} {:>8} {:>6} {:>8} {:>9} {:>6}".format("execution", *heads))
+            rows.append(execution_row(out))
+    heads = ("late by, ms", "success", "task, s", "holds", "held, s", "plan, ms")
+    print("{:<13} {:>11} {:>9} {:>8} {:>6} {:>8} {:>9}".format("execution", *heads))
     for r in rows:
         print(
             f"{r.execution:<13} {1e3 * r.latency:>11.0f} {f'{r.successes}/{r.trials}':>9} {r.seconds:>8.1f} "
-            f"{r.holds:>6} {r.held_s:>8.2f} {r.plan_ms:>9.0f} {r.jerk:>6.1f}"
+            f"{r.holds:>6} {r.held_s:>8.2f} {r.plan_ms:>9.0f}"
         )
     _write(options, [asdict(row) for row in rows])
     return 0

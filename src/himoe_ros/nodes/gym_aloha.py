@@ -26,7 +26,7 @@ ENVIRONMENT = "gym_aloha/AlohaTransferCube-v0"
 BOX, CUBE = "red_box_joint", "red_block"  # the same thing, as they and we call it
 TABLE_Y_M = 0.5  # our frame's origin in theirs
 CUBE_Z_M = 0.02  # of its middle, on the table
-VIEWS = {"base": "top", "left_wrist": "vx300s_left/left_wrist", "right_wrist": "vx300s_right/right_wrist"}
+VIEWS = {"base": "top", "left_wrist": "left_wrist", "right_wrist": "right_wrist"}
 
 
 class GymServos:
@@ -146,6 +146,10 @@ class GymAloha(SimAloha):
         cameras = load_embodiment(self._robot, config("embodiments")).cameras
         self._images = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in cameras}
         self._counts = dict.fromkeys(self._images, 0)
+        from dm_control.mujoco import Camera  # noqa: PLC0415 - see GymWorld
+
+        size = {"height": self._height, "width": self._width}
+        self._views = {name: Camera(self._shown.physics, camera_id=VIEWS[name], **size) for name in self._images}
 
     def begin(self) -> None:
         super().begin()
@@ -167,8 +171,7 @@ class GymAloha(SimAloha):
         shown.data.qpos[:] = there
         shown.forward()
         for name, publisher in self._images.items():
-            image = shown.render(height=self._height, width=self._width, camera_id=VIEWS[name])
-            publisher.publish(image_message(image, now, name))
+            publisher.publish(image_message(self._views[name].render(), now, name))
             self._counts[name] += 1
 
 

@@ -9,6 +9,7 @@ from ..trials.layout import things_of
 from ..trials.protocol import load_protocol
 from .config import GroundingTerms
 
+
 @dataclass(frozen=True)
 class Meaning:
     """What a sentence of a protocol means.

@@ -74,7 +74,9 @@ class Run:
         self.trainer = Trainer(objective, self.config, folder, self.processes)
         tokenizer = InstructionTokenizer.load(self._tokenizer_file, model.config.max_text_tokens)
         sentences = meanings(terms, places.trials) if terms else {}
-        self._examples = Examples(self.config, model.config, self.sources, self.statistics, tokenizer, sentences, things)
+        self._examples = Examples(
+            self.config, model.config, self.sources, self.statistics, tokenizer, sentences, things
+        )
         heard = {*sentences, *(e.task for s in self.sources for e in s.data.episodes)}
         self._words = max(len(tokenizer(sentence)) for sentence in heard)  # every batch has one shape
         self.resumed = self.trainer.resume()
