@@ -64,6 +64,13 @@ def test_a_plan_is_begun_so_early_that_it_arrives_before_the_last_one_ends(execu
     assert s.due(12.0) == pytest.approx(15.0), "behind its end there is nothing to hurry for"
 
 
+def test_a_latency_longer_than_a_plan_makes_no_burst():
+    s = scheduler(Execution.ASYNCHRONOUS)
+    planned(s, 10.0, 2.3)
+    planned(s, 13.0, 0.1)
+    assert s.latency == pytest.approx(2.3) and s.due(13.1) == pytest.approx(13.5)
+
+
 def test_the_longest_of_the_last_latencies_counts_and_is_forgotten_in_time():
     s = scheduler(Execution.ASYNCHRONOUS)
     for i, took in enumerate([0.2, 0.6, *[0.1] * 8]):

@@ -17,7 +17,7 @@ from policy_graph import PolicyGraph
 from himoe_ros.core.messages import seconds
 from himoe_ros.policy.remote import ANSWER_S
 
-TOLD_WITHIN_S = 1.3
+TOLD_WITHIN_S = 2.5  # of the last answer, until the next diagnostic
 PERIOD_S = 0.25
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def test_18_a_server_that_is_gone_for_five_seconds_holds_the_robot_and_comes_bac
     server.send_signal(signal.SIGCONT)
     graph.watching.wait(lambda: len(graph.chunks) > plans + 4, 10.0)
     stamps = np.array([seconds(m.header.stamp) for _, m in graph.chunks[plans:]])
-    assert stamps[0] > back - ANSWER_S - 0.3, "what was asked before the partition is not answered after it"
+    assert stamps[0] > back - ANSWER_S - 1.0, "what was asked before the partition is not answered after it"
     assert np.diff(stamps).min() > 0.5 * PERIOD_S
     graph.log.check_rest(rest, graph.sentinel())
     graph.watching.wait(lambda: graph.arm().success, 10.0)

@@ -104,8 +104,9 @@ class Scheduler:
         following = now < self._end
         if self.execution is Execution.SYNCHRONOUS and following:
             return self._end + SETTLE_S
-        due = self._began + self._period
-        return min(due, self._end - self.latency - MARGIN_S) if following else due
+        due, early = self._began + self._period, self._end - self.latency - MARGIN_S
+        # A latency longer than a plan cannot be made up for: once it is over, it must not make plans follow in a burst.
+        return min(due, early) if following and early > self._began else due
 
     def begin(self, stamp: float, where: Floats, now: float) -> Planning | None:
         """Begin a plan; a plan that was begun before will not be published any more.
