@@ -9,7 +9,6 @@ import time
 
 import numpy as np
 import pytest
-from box_log import ARMING
 from fault_graph import fault_graph
 from graph import end, himoe
 from policy_graph import PolicyGraph
@@ -50,25 +49,22 @@ def graph(server: subprocess.Popen, tmp_path):
 def test_18_a_server_that_is_gone_for_five_seconds_holds_the_robot_and_comes_back_without_a_burst(
     server, graph, record_property
 ):
-    """Protected by the plan's end, by connections that are given up, and by explicit arming."""
+    """Protected by the plan's end and by connections that are given up: the robot stays armed, and holds."""
     server.send_signal(signal.SIGSTOP)
     stopped = time.monotonic()
     late = graph.check_held(graph.planned_until())
     told = graph.complained("policy", "is lost", stopped, ANSWER_S + TOLD_WITHIN_S)
     time.sleep(5.0)
-    rest = graph.sentinel()
-    plans, back = len(graph.chunks), time.time()
+    plans, back, resumed = len(graph.chunks), time.time(), time.monotonic()
     server.send_signal(signal.SIGCONT)
     graph.watching.wait(lambda: len(graph.chunks) > plans + 4, 10.0)
     stamps = np.array([seconds(m.header.stamp) for _, m in graph.chunks[plans:]])
     assert stamps[0] > back - ANSWER_S - 1.0, "what was asked before the partition is not answered after it"
     assert np.diff(stamps).min() > 0.5 * PERIOD_S
-    graph.log.check_rest(rest, graph.sentinel())
-    graph.watching.wait(lambda: graph.arm().success, 10.0)
-    armed = graph.log.last(ARMING).time
-    graph.watching.wait(lambda: graph.log.travelled(armed) > 0.02, 5.0)
+    graph.watching.wait(lambda: graph.log.travelled(resumed) > 0.02, 10.0)
+    graph.log.check_rate()
     record_property(
         "row 18",
-        f"policy server: at rest {1e3 * late:+.0f} ms from the last step, told {told:.1f} s after; back: no command "
-        "until armed",
+        f"policy server: at rest {1e3 * late:+.0f} ms from the last step, told {told:.1f} s after; back: goes on "
+        "from its hold within its limits, plans no faster than before",
     )
