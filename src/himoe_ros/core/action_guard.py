@@ -11,7 +11,7 @@ from .arm import Arm, Workspace
 from .embodiment import ActionSpace
 from .errors import GuardError
 from .observation import ActionChunk, Floats
-from .unified import wrap_angle
+from .unified import slot_difference
 
 LARGEST_VALUE = 100.0  # no slot of any robot of ours is anywhere near
 SHORTEST_STEP_S = 0.001  # between two steps of a chunk
@@ -69,8 +69,7 @@ def check_first_step(chunk: ActionChunk, space: ActionSpace, current: Floats, ma
     future = chunk.values[chunk.stamp + chunk.times > now]
     if len(future) == 0:
         return  # ChunkBuffer.accept refuses it as late
-    step = future[0] - current
-    step[space.angular] = wrap_angle(step[space.angular])
+    step = slot_difference(space, future[0], current)
     far = [
         f"{name} {value:+.3f} (allowed {limit:.3f})"
         for name, value, limit in zip(space.names, step, max_step, strict=True)

@@ -24,7 +24,7 @@ class Committed:
     until: float
 
     def steps(self, space: ActionSpace, times: Floats) -> Floats:
-        """(N,) targets of the plan at (T,) s, the clock of its stamp: (T, N)."""
+        """(T, N) targets of the plan at (T,) s, the clock of its stamp."""
         return resampled(self.plan, space, times)
 
     def weights(self, times: Floats) -> Floats:

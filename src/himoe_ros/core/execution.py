@@ -17,7 +17,7 @@ from .committed import Committed, resampled
 from .embodiment import ActionSpace
 from .errors import ConfigError
 from .observation import ActionChunk, Floats
-from .unified import wrap_angle
+from .unified import slot_difference
 
 RECENT = 10  # plans whose latencies are remembered; the longest counts, as in arXiv 2506.07339
 MARGIN_S = 0.05  # by which a plan is begun earlier than its latency asks
@@ -148,8 +148,7 @@ class Scheduler:
         plan, until = self._plans[-1], stamp + self.latency
         if _end(plan) <= until:
             return None
-        away = resampled(plan, self._space, np.array([stamp]))[0] - where
-        away[self._space.angular] = wrap_angle(away[self._space.angular])
+        away = slot_difference(self._space, resampled(plan, self._space, np.array([stamp]))[0], where)
         return Committed(plan, until) if np.all(np.abs(away) <= self._reach) else None
 
     def _averaged(self, plan: ActionChunk) -> ActionChunk:
@@ -159,9 +158,7 @@ class Scheduler:
         for one in (*self._plans, plan):
             told = times <= _end(one)
             weight = np.where(told, np.exp(-DECAY * seen), 0.0)
-            away = resampled(one, self._space, times) - plan.values
-            away[:, self._space.angular] = wrap_angle(away[:, self._space.angular])
-            moved += weight[:, None] * away
+            moved += weight[:, None] * slot_difference(self._space, resampled(one, self._space, times), plan.values)
             total += weight
             seen += told
         return replace(plan, values=plan.values + moved / total[:, None])

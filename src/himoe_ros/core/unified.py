@@ -104,6 +104,13 @@ def wrap_angle(angle: Floats) -> Floats:
     return np.pi - np.mod(np.pi - angle, 2 * np.pi)
 
 
+def slot_difference(space: ActionSpace, target: Floats, origin: Floats) -> Floats:
+    """target - origin, (..., N) in the order of `space.names`, the short way round in angular slots."""
+    step = target - origin
+    step[..., space.angular] = wrap_angle(step[..., space.angular])
+    return step
+
+
 def difference(space: ActionSpace, target: Floats, origin: Floats) -> Floats:
     """target - origin, (..., 24), the short way round in angular slots."""
     step = target - origin
