@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .bringup import bench_graphs, latency_graph
 from .core.errors import ConfigError
 from .core.execution import Execution
-from .options import ARGUMENTS, TRIAL_ARGUMENTS
+from .options import ARGUMENTS, TRIAL_ARGUMENTS, add_command
 from .resources import EXPERT, config
 from .runner import run_graph
 from .trials_commands import run_session
@@ -56,13 +56,7 @@ def add_bench_commands(commands) -> None:
 
 
 def _command(commands, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.set_defaults(run=run)
+    parser = add_command(commands, name, run, text)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     return parser
 

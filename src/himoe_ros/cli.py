@@ -13,7 +13,7 @@ from .bringup import PROTOCOLS, graph, recorder, teleop
 from .check_commands import add_check_commands
 from .core.errors import HimoeError
 from .model_commands import add_model_commands
-from .options import ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument
+from .options import ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument, add_command
 from .recording_commands import add_bag_commands, add_export_command
 from .resources import config, is_preset, own_policy
 from .runner import run_graph
@@ -49,26 +49,30 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     robots = sorted(path.stem for path in config("embodiments").glob("*.yaml"))
 
-    up = _command(commands, "up", _up, "start a robot's nodes and keep them running")
+    up = add_command(commands, "up", _up, "start a robot's nodes and keep them running")
     up.add_argument("robot", help=f"embodiment: {', '.join(robots)}")
     _add(up, ARGUMENTS)
     _add_common(up)
 
-    demo = _command(commands, "demo", _demo, "simulated trials of the xArm7: results, videos, a report")
+    demo = add_command(commands, "demo", _demo, "simulated trials of the xArm7: results, videos, a report")
     _add(demo, (*ARGUMENTS, *(DEMO.get(a.name, a) for a in TRIAL_ARGUMENTS)))
     _add_json(demo)
 
-    record = _command(commands, "record", _record, "record demonstrations: r start, s save, d discard, t task, q quit")
+    record = add_command(
+        commands, "record", _record, "record demonstrations: r start, s save, d discard, t task, q quit"
+    )
     record.add_argument("robot", help=f"embodiment: {', '.join(robots)}")
     _add(record, RECORD_ARGUMENTS)
     _add_common(record)
 
-    drive = _command(commands, "teleop", _teleop, "drive a robot by keys, pad, leader arms, or the simulation's expert")
+    drive = add_command(
+        commands, "teleop", _teleop, "drive a robot by keys, pad, leader arms, or the simulation's expert"
+    )
     drive.add_argument("robot", help=f"embodiment: {', '.join(robots)}")
     _add(drive, TELEOP_ARGUMENTS)
     _add_common(drive)
 
-    picture = _command(commands, "picture", _picture, "render the simulated workplace to a PNG file")
+    picture = add_command(commands, "picture", _picture, "render the simulated workplace to a PNG file")
     picture.add_argument("out", type=Path, help="file to write")
     picture.add_argument("--camera", default="overview", help="overview, or one of the robot's")
     picture.add_argument("--protocol", default="xarm7/fruit_to_plate", help="decides what lies there")
@@ -85,15 +89,6 @@ def _parser() -> argparse.ArgumentParser:
     add_trials_commands(commands)
     add_train_command(commands)
     add_serve_command(commands)
-    return parser
-
-
-def _command(commands, name: str, run, text: str) -> argparse.ArgumentParser:
-    description = text[0].upper() + text[1:] + "."
-    parser = commands.add_parser(
-        name, help=text, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.set_defaults(run=run)
     return parser
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
+from .options import add_command
 from .resources import config, policy_place, share, training_file
 
 
@@ -17,7 +18,7 @@ def add_model_commands(commands) -> None:
     )
     presets = ", ".join(sorted(path.stem for path in config("models").glob("*.yaml")))
 
-    convert = _command(model, "convert", _convert, "make a policy folder of a released checkpoint")
+    convert = add_command(model, "convert", _convert, "make a policy folder of a released checkpoint")
     convert.add_argument("released", type=Path, help="folder with pytorch_model.pth and meta/stats.json, or that file")
     convert.add_argument("out", type=Path, help="policy folder to write; must not exist")
     convert.add_argument("--preset", default="himoe_4b", help=f"its architecture: {presets}")
@@ -30,25 +31,14 @@ def add_model_commands(commands) -> None:
         "--action-space", default=argparse.SUPPRESS, help="action space of the embodiment that meta/stats.json is of"
     )
 
-    info = _command(model, "info", _info, "layers, parameters and memory of a model")
+    info = add_command(model, "info", _info, "layers, parameters and memory of a model")
     info.add_argument("name", metavar="NAME_OR_FOLDER", help=f"policy folder, Hugging Face name, or preset: {presets}")
 
-    routing = _command(model, "routing", _routing, "heat maps of which experts act on which data, as an HTML page")
+    routing = add_command(model, "routing", _routing, "heat maps of which experts act on which data, as an HTML page")
     routing.add_argument("policy", help="policy folder, one of config/policies, or Hugging Face name")
     routing.add_argument("config", help="training configuration whose datasets are looked at: a file, or a name")
     routing.add_argument("--samples", type=int, default=256, help="of each dataset, at most")
     routing.add_argument("--out", type=Path, default=Path("routing.html"), help="file to write")
-
-
-def _command(commands, name: str, run, text: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    return parser
 
 
 def _convert(options: argparse.Namespace) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from .core.errors import ConfigError
 
@@ -98,3 +101,17 @@ def convert(argument: Argument, value: object) -> str | int | float | bool:
         return kind(value)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"argument '{argument.name}' must be of type {kind.__name__}, got {value!r}") from error
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """Add a subcommand to the subparsers of `himoe`, whose help tells every default."""
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser

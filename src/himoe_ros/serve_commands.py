@@ -8,19 +8,14 @@ import signal
 from pathlib import Path
 
 from .core.embodiment import load_embodiment
+from .options import add_command
 from .resources import config, is_preset, policy_place, trained_space
 
 
 def add_serve_command(commands) -> None:
     """Add `serve` to the subparsers of `himoe`."""
     text = "serve a policy over openpi's websocket protocol; robots use it with --policy ws://HOST:PORT"
-    serve = commands.add_parser(
-        "serve",
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    serve.set_defaults(run=_serve)
+    serve = add_command(commands, "serve", _serve, text)
     serve.add_argument("policy", help="shipped policy, policy folder, org/name on Hugging Face, or preset")
     serve.add_argument("--robot", default="xarm7", help="embodiment")
     serve.add_argument("--action-space", default="", help="of the embodiment; the policy's own without it")
