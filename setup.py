@@ -15,6 +15,7 @@ NODES = (
     "recorder",
     "sim_aloha",
     "gym_aloha",
+    "gym_cameras",
     "sim_cameras",
     "sim_collector",
     "sim_expert",
@@ -42,7 +43,7 @@ EXTRAS = {
     # Also needs the meshes of two packages whose own requirements are not wanted:
     # pip install --no-deps gym-xarm==0.1.1 gym-aloha==0.1.5
     "sim": ["mujoco>=3.8,<3.9", "av>=14"],
-    "train": ["av>=14", "pyarrow>=17", "tensorboard"],
+    "train": ["av>=14", "pyarrow>=17", "tensorboard", "matplotlib>=3.8"],
     "test": [
         "pytest>=8",
         "pytest-timeout",
@@ -81,6 +82,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         *tree("launch"),
         *tree("config"),
+        *tree("experiments"),
         *tree("urdf"),
     ],
     install_requires=[

@@ -267,11 +267,10 @@ def _simulation(value: Mapping[str, object], common: Mapping[str, object], addre
     name = str(common["embodiment"])
     robot = {"followers" if name == "aloha" else "address": address, "spread_m": value["spread_m"], **scene}
     simulator = load_protocol(str(value["protocol"]), config("trials")).simulator
-    if simulator:  # robot, things and cameras are all its own
-        seen = {k: cameras[k] for k in ("width", "height", "rate_hz")}
-        return [NodeSpec(simulator, "sim_robot", {**robot, **seen}, drawing)]
-    cameras |= {k: value[k] for k in ("camera_shift_m", "light")}
+    robots, views = (f"{simulator}_{name}", f"{simulator}_cameras") if simulator else (f"sim_{name}", "sim_cameras")
+    if not simulator:  # another one's cameras and light stay as they are
+        cameras |= {k: value[k] for k in ("camera_shift_m", "light")}
     return [
-        NodeSpec(f"sim_{name}", "sim_robot", robot, {"MUJOCO_GL": "disable"}),
-        NodeSpec("sim_cameras", "sim_cameras", {**common, **cameras, **scene}, drawing),
+        NodeSpec(robots, "sim_robot", robot, {"MUJOCO_GL": "disable"}),
+        NodeSpec(views, "sim_cameras", {**common, **cameras, **scene}, drawing),
     ]

@@ -12,6 +12,7 @@ from .bench_commands import add_bench_commands
 from .bringup import PROTOCOLS, graph, recorder, teleop
 from .check_commands import add_check_commands
 from .core.errors import HimoeError
+from .experiment_commands import add_experiment_commands
 from .model_commands import add_model_commands
 from .options import ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument, add_command
 from .recording_commands import add_bag_commands, add_export_command
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add_sim_commands(commands)
     add_trials_commands(commands)
     add_train_command(commands)
+    add_experiment_commands(commands)
     add_serve_command(commands)
     return parser
 

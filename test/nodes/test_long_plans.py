@@ -13,10 +13,10 @@ from himoe_ros.control.states import Mode
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.execution import Execution, Scheduler
 from himoe_ros.core.safety import first_step, load_safety
-from himoe_ros.nodes.demonstrator import WorldDriver
 from himoe_ros.nodes.expert_task import scripted
 from himoe_ros.nodes.long_plans import LongPlans
 from himoe_ros.resources import config
+from himoe_ros.rollout.workplace import WorldDriver
 from himoe_ros.sim.scene import build_scene
 from himoe_ros.sim.world import World
 from himoe_ros.trials.judges import judge_of
@@ -46,7 +46,7 @@ def world() -> World:
 
 def episode(world: World, execution: Execution, latency: float) -> Episode:
     world.reset(draw_layout(FRUIT, SETTING, 1000))
-    driver = WorldDriver(world.arms, XARM7, TICK_S)
+    driver = WorldDriver(world.arms, XARM7)
     loop = ControlLoop(driver, XARM7, SPACE, SAFETY)
     loop.arm()
     plans = LongPlans(

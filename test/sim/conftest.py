@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from himoe_ros.core.embodiment import load_embodiment
-from himoe_ros.nodes.demonstrator import WorldDriver
 from himoe_ros.nodes.expert_task import scripted
 from himoe_ros.resources import config
+from himoe_ros.rollout.workplace import WorldDriver
 from himoe_ros.sim.expert import STEP_S
 from himoe_ros.sim.scene import Scene, build_scene
 from himoe_ros.sim.world import World
@@ -56,7 +56,7 @@ def _operate(world: World, protocol: Protocol, setting: Setting, judge: Judge) -
     embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
     space, arms = embodiment.action_space("joints"), embodiment.arms
     expert = scripted(embodiment, protocol, setting, np.random.default_rng(0))
-    driver = WorldDriver(world.arms, embodiment, STEP_S)
+    driver = WorldDriver(world.arms, embodiment)
     sent = [servos.joint_positions for servos in world.arms]
 
     def look() -> Truth:

@@ -208,11 +208,11 @@ def test_the_share_of_each_expert_is_shown_for_each_dataset(begin, shared, tmp_p
     run.train()
     places = Places(config("embodiments"), shared / "models", config("datasets"), config("trials"))
     told = activation(run.folder / "policy", run.config, places, samples=8)
-    assert told.names == ("data",) and {k.value for k in told.kinds.values()} == {"as", "hb"}
+    assert told.names == ("data, end_effector",) and {k.value for k in told.kinds.values()} == {"as", "hb"}
     for layer, kind in told.kinds.items():
         per_token = 1 if kind.value == "as" else 2
-        assert told.share[layer].sum(1) == pytest.approx(per_token)
-        assert (told.share[layer] <= 1.0).all()
+        assert told.means(layer).sum(1) == pytest.approx(per_token)
+        assert (told.means(layer) <= 1.0).all()
     shown = routing_page(told, "Experts")
     assert shown.count("<h3>layer") == len(told.share) and "HB-MoE" in shown
 
@@ -375,3 +375,36 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def test_a_member_is_trained_on_its_episodes_alone(begin, shared):
+    member = {"dataset": str(shared / "data"), "embodiment": "xarm7", "action_space": "end_effector"}
+    one = begin(mixture=[member | {"episodes": [1, 2]}]).sources[0]
+    assert {one.data.place(int(i))[0] for i in one.training} == {1}
+    assert {one.data.place(int(i))[0] for i in one.held_out} == {2}, "what is held out stays so"
+    with pytest.raises(ConfigError, match="episodes: expected a whole number >= 2"):
+        begin(mixture=[member | {"episodes": [1, 1]}])
+
+
+def test_a_member_whose_episodes_are_held_out_is_refused(begin, shared):
+    member = {"dataset": str(shared / "data"), "embodiment": "xarm7", "action_space": "end_effector"}
+    with pytest.raises(TrainingError, match="its split says episodes 0 to 2, the mixture wants 2 to 3"):
+        begin(mixture=[member | {"episodes": [2, 3]}])
+
+
+@pytest.mark.parametrize("variant", ["separate_heads", "indicator"])
+def test_a_variant_that_numbers_action_spaces_is_trained_and_loaded_by_number(begin, shared, variant):
+    numbered = {"base": "tiny", "expert": {"conditioning": variant, "spaces": 2}}
+    (shared / "models" / f"tiny_{variant}.yaml").write_text(yaml.safe_dump(numbered))
+    member = {"dataset": str(shared / "data"), "embodiment": "xarm7"}
+    mixture = [member | {"action_space": space} for space in ("end_effector", "joints")]
+    run = begin(model=f"tiny_{variant}", mixture=mixture, steps=2)
+    run.train()
+    batch = collate([run._examples[(m, 0, 0)] for m in (0, 1, 1)])
+    assert batch.inputs.space.tolist() == [0, 1, 1]
+    frame = next(iter(read_frames(read_info(shared / "episode_0000"), XARM7, LIMITS, RATE))).observation
+    for number, (folder, space) in enumerate((("policy", "end_effector"), ("policy_xarm7_joints", "joints"))):
+        policy, seen = load_policy(run.folder / folder, XARM7, XARM7.action_space(space)), []
+        policy._sample = lambda inputs, noise, *_, seen=seen: seen.append(inputs) or torch.zeros_like(noise)
+        policy.act(frame)
+        assert seen[0].space.tolist() == [number]

@@ -47,6 +47,18 @@ def mapping(
     return dict(data)
 
 
+def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping on top of another, to any depth; a key that is null above is taken away."""
+    out = dict(below)
+    for key, value in above.items():
+        if value is None:
+            out.pop(key, None)
+        else:
+            both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+            out[key] = overlaid(below[key], value) if both else value
+    return out
+
+
 def names(data: Any, where: str) -> tuple[str, ...]:
     """A list of different names."""
     if not isinstance(data, list) or not all(isinstance(n, str) and n for n in data) or len(set(data)) != len(data):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.embodiment import SLOTS
 from ..core.errors import ConfigError
-from ..core.reading import load_yaml, mapping
+from ..core.reading import load_yaml, mapping, overlaid
 
 
 class LayerKind(Enum):
@@ -199,6 +199,21 @@ def parse_model_config(data: Mapping[str, Any], where: str) -> HiMoEConfig:
     return _build(HiMoEConfig, {**d, **parts}, where)
 
 
+def preset_tokenizer(name: str, folder: Path) -> Path:
+    """The tokenizer's file of a preset, `<folder>/<name>.tokenizer.json` or that of its base.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    preset: str | None = name
+    while preset:
+        path = folder / f"{preset}.tokenizer.json"
+        if path.is_file():
+            return path
+        preset = mapping(load_yaml(folder / f"{preset}.yaml"), str(folder / preset)).get("base")
+    raise ConfigError(f"preset '{name}' has no tokenizer of its own in {folder}; give a policy folder")
+
+
 def _merged(name: str, folder: Path) -> dict[str, Any]:
     """A file on top of the one it names as its `base`; a key set to null there is taken away."""
     path = folder / f"{name}.yaml"
@@ -207,18 +222,7 @@ def _merged(name: str, folder: Path) -> dict[str, Any]:
         raise ConfigError(f"'{name}' is no model in {folder}; there are: {', '.join(known)}")
     own = mapping(load_yaml(path), str(path))
     base = own.pop("base", None)
-    return own if base is None else _overlaid(_merged(base, folder), own)
-
-
-def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    out = dict(below)
-    for key, value in above.items():
-        if value is None:
-            out.pop(key, None)
-        else:
-            both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
-            out[key] = _overlaid(below[key], value) if both else value
-    return out
+    return own if base is None else overlaid(_merged(base, folder), own)
 
 
 def _kinds(data: Any, where: str) -> tuple[LayerKind, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,42 +14,34 @@ import numpy as np
 from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
-from ..control.driver import Reading
-from ..control.loop import ControlLoop
-from ..control.states import Mode
-from ..core.embodiment import Embodiment, load_embodiment
+from ..core.embodiment import load_embodiment
 from ..core.errors import GuardError, SimulationError
 from ..core.fingerprint import fingerprint
-from ..core.observation import Floats
 from ..core.safety import load_safety
 from ..recording.bag import Topic
 from ..recording.contract import load_contract
 from ..recording.episode import Episode
 from ..recording.grippers import GRIPPERS, told_grippers
 from ..resources import config, version
+from ..rollout.workplace import Workplace
 from ..sim.expert import STEP_S
 from ..sim.renderer import CameraRenderer
-from ..sim.scene import build_scene
 from ..sim.sensor_noise import SensorNoise
-from ..sim.servos import Servos
 from ..sim.starts import sample_posture, sample_start
-from ..sim.world import World
 from ..teleop.tool import tools_chunk
 from ..trials.judges import judge_of
-from ..trials.layout import Layout, draw_layout, things_of
+from ..trials.layout import Layout, draw_layout
 from ..trials.protocol import Setting, load_protocol
 from ..trials.things import THINGS
-from ..trials.truth import Truth, truth_from_state
 from .conversions import chunk_message, image_message, joint_message, pose_message
 from .expert_task import scripted
 from .shrinking import ImageShrinker
 
-EPOCH_S = 1_700_000_000  # simulated time begins here
 ATTEMPTS = 5  # at an episode that fails
 PRELUDE_S = (0.8, 2.5)
 AFTER_S = 0.3  # of rest, once the thing is placed
 WORLD_EVERY = 2  # ticks: 50 Hz, as the simulator tells it
-PUSH_RAD, PUSH_RAD_S = 0.03, 0.3  # of each joint, and how fast it grows
+PUSH_RAD = 0.03  # of each joint
 PARTIAL = ".partial"  # beside the episodes: those being recorded
 KEPT = ({"durability": "transient_local"},)  # quality of service of latched topics
 
@@ -71,39 +63,6 @@ class Collection:
     push: float
 
 
-class WorldDriver:
-    """A Driver right over the physics: what is sent is reached a tick later, as by the robot's servos."""
-
-    def __init__(self, servos: Sequence[Servos], embodiment: Embodiment, period: float) -> None:
-        """`period`: s between two commands."""
-        self._arms = tuple(zip(servos, embodiment.arms, strict=True))
-        self._step = PUSH_RAD_S * period
-        self._push = [np.zeros(len(arm.joints)) for arm in embodiment.arms]
-        self.push = list(self._push)  # rad, by which each arm is to be held away from its command
-
-    def connect(self) -> None:
-        """It is there."""
-
-    def enable(self) -> None:
-        """It is ready."""
-
-    def read(self) -> Reading:
-        parts = [np.append(s.joint_positions, a.gripper.position(s.gripper_opening)) for s, a in self._arms]
-        return Reading(np.concatenate(parts), "")
-
-    def send(self, positions: Floats) -> None:
-        for i, (servos, arm) in enumerate(self._arms):
-            own, positions = np.split(positions, [len(arm.joints) + 1])
-            self._push[i] = self._push[i] + np.clip(self.push[i] - self._push[i], -self._step, self._step)
-            servos.command(own[:-1] + self._push[i], arm.gripper.opening(float(own[-1])))
-
-    def stop(self) -> None:
-        """The arms keep their place."""
-
-    def close(self) -> None:
-        """Nothing to let go."""
-
-
 class Demonstrator:
     """Shows one episode after another, in one process."""
 
@@ -113,14 +72,13 @@ class Demonstrator:
         self._embodiment = load_embodiment(self._protocol.embodiment, config("embodiments"))
         self._space = next(iter(self._embodiment.action_spaces.values()))
         self._contract = load_contract(config("recording.yaml"), self._embodiment)
-        self._safety = load_safety(config("safety.yaml"))
         self._shrink = ImageShrinker(wanted.images, self._contract)
         self._dt = 1.0 / self._embodiment.control_rate_hz
         self._picture_every = round(self._embodiment.control_rate_hz / wanted.camera_rate_hz)
         self._settings = tuple(self._protocol.settings.values())
-        self._world = World(build_scene(self._embodiment.name, things_of(self._protocol)))
-        self._renderer = CameraRenderer(self._world.model, wanted.width, wanted.height)
-        self._ticks = 0
+        safety = load_safety(config("safety.yaml"))
+        self._workplace = Workplace(self._protocol, self._embodiment, self._space, safety)
+        self._renderer = CameraRenderer(self._workplace.world.model, wanted.width, wanted.height)
         self._episode: Episode | None = None
 
     def record(self, index: int) -> int:
@@ -142,15 +100,13 @@ class Demonstrator:
 
     def _show(self, asked: Setting, rng: np.random.Generator, folder: Path) -> bool:
         """One attempt; True where it ended with the thing in its place."""
-        self._rng, self._ticks, self._pushed = rng, 0, 0
+        self._rng, self._pushed = rng, 0
         self._noise = SensorNoise(self._wanted.height, self._wanted.width)
         seed = int(rng.integers(1 << 31))
         layout = draw_layout(self._protocol, asked, seed)
-        self._world.reset(layout)
+        self._workplace.lay_out(layout)
         self._place_arms(layout)
-        self._driver = WorldDriver(self._world.arms, self._embodiment, self._dt)
-        self._loop = ControlLoop(self._driver, self._embodiment, self._space, self._safety)
-        self._loop.arm()
+        self._workplace.begin()
         if rng.random() < self._wanted.switch:  # on the way to another thing, before anybody records
             others = [s for s in self._settings if _named(s) != _named(asked)]
             for _ in self._plans(others[rng.integers(len(others))], rng.uniform(*PRELUDE_S)):
@@ -159,10 +115,10 @@ class Demonstrator:
         self._begin(asked, folder, f"{self._protocol.name}, layout {seed}")
         plans = self._plans(asked, self._protocol.time_limit + AFTER_S)
         for done in plans:
-            if judge.observe(self._truth()).success and done:
+            if judge.observe(self._workplace.truth()).success and done:
                 break
         for _ in islice(plans, round(AFTER_S / STEP_S)):
-            judge.observe(self._truth())
+            judge.observe(self._workplace.truth())
         verdict = judge.verdict
         good = verdict.success and not verdict.wrong_object and not verdict.wrong_target
         self._episode.close({"complete": "yes", "outcome": "success" if good else "failure"})
@@ -172,26 +128,20 @@ class Demonstrator:
     def _place_arms(self, layout: Layout) -> None:
         """Somewhere to begin from, at rest."""
         tops = [np.array([x, y, THINGS[n].foot + THINGS[n].top]) for n, (x, y, _) in layout.items()]
-        for servos, arm in zip(self._world.arms, self._embodiment.arms, strict=True):
+        for servos, arm in zip(self._workplace.world.arms, self._embodiment.arms, strict=True):
             tool = self._embodiment.tells_tool
             servos.place(*(sample_start(self._rng, arm, tops) if tool else sample_posture(self._rng, arm)))
-
-    def _truth(self) -> Truth:
-        world = self._world
-        arms, names = self._embodiment.arms, world.state_names()
-        return truth_from_state(self._now(), arms, names, world.state(), world.state_velocity())
 
     def _plans(self, asked: Setting, seconds: float) -> Iterator[bool]:
         """One plan of the expert after another, each followed for STEP_S; whether it has finished."""
         expert = scripted(self._embodiment, self._protocol, asked, self._rng)
         for _ in range(round(seconds / STEP_S)):
-            now = self._now()
-            joints = dict(zip(self._embodiment.joint_names, self._driver.read().positions.tolist(), strict=True))
-            rows = expert.plan(self._truth().things, joints)
+            now, joints = self._workplace.now, self._workplace.joints()
+            rows = expert.plan(self._workplace.truth().things, joints)
             times = STEP_S * np.arange(1, len(rows) + 1)
             chunk = tools_chunk(self._embodiment, self._space, joints, rows, times, now)
             try:
-                self._loop.accept(chunk, now, now)
+                self._workplace.loop.accept(chunk, now, now)
             except GuardError:  # a robot would refuse it, too: the attempt ends here
                 return
             self._put("action_chunk", chunk_message(chunk))
@@ -206,9 +156,11 @@ class Demonstrator:
             self._pushed -= 1
         elif self._rng.random() < self._wanted.push:
             self._pushed = int(self._rng.integers(1, 4))
-            self._driver.push = [self._rng.uniform(-PUSH_RAD, PUSH_RAD, len(a.joints)) for a in self._embodiment.arms]
+            self._workplace.driver.push = [
+                self._rng.uniform(-PUSH_RAD, PUSH_RAD, len(a.joints)) for a in self._embodiment.arms
+            ]
         else:
-            self._driver.push = [np.zeros(len(arm.joints)) for arm in self._embodiment.arms]
+            self._workplace.driver.push = [np.zeros(len(arm.joints)) for arm in self._embodiment.arms]
 
     def _begin(self, asked: Setting, folder: Path, simulation: str) -> None:
         """From now on messages go into a bag."""
@@ -230,43 +182,37 @@ class Demonstrator:
         }
         self._episode = Episode(folder, about, topics, about["ros_distro"])
         self._sent: Counter[str] = Counter()
-        self._started = self._ticks
+        self._started = self._workplace.ticks
         self._put("instruction", String(data=asked.instruction))
 
     def _tick(self) -> None:
         """One command, and the physics until the next."""
-        now = self._now()
-        tick = self._loop.tick(now, now)
-        if tick.reading is None or self._loop.mode is Mode.FAULTED:
-            raise SimulationError(f"the control loop stopped the expert: {self._loop.reason}")
+        place, world, now = self._workplace, self._workplace.world, self._workplace.now
+        tick = place.act()
         names, joints = self._embodiment.joint_names, tick.reading.positions
         self._put("joint_states", joint_message(names, joints, now))
         if self._embodiment.tells_tool:
             pose = self._embodiment.arms[0].forward(np.asarray(joints[: len(self._embodiment.arms[0].joints)]))
             self._put("eef_pose", pose_message(pose, now, "base"))
-        if self._ticks % WORLD_EVERY == 0:
-            world = joint_message(self._world.state_names(), self._world.state(), now)
-            world.velocity = self._world.state_velocity().tolist()
-            self._put("sim/state", world)
+        if place.ticks % WORLD_EVERY == 0:
+            state = joint_message(world.state_names(), world.state(), now)
+            state.velocity = world.state_velocity().tolist()
+            self._put("sim/state", state)
         if tick.command is not None:
             self._put("action", joint_message(names, tick.command, now))
-        if self._episode is not None and (self._ticks - self._started) % self._picture_every == 0:
+        if self._episode is not None and (place.ticks - self._started) % self._picture_every == 0:
             for camera in self._embodiment.cameras:
-                image = self._noise(self._renderer.render(self._world.data, camera.name))
+                image = self._noise(self._renderer.render(world.data, camera.name))
                 self._put(camera.topic, image_message(image, now, camera.name))
-        self._world.step(self._dt)
-        self._ticks += 1
+        place.advance()
 
     def _put(self, topic: str, message: object) -> None:
         if self._episode is None:
             return
         data = self._shrink(topic, serialize_message(message))
         self._sent[topic] += 1
-        now = round(self._now() * 1e9)
+        now = round(self._workplace.now * 1e9)
         self._episode.write(topic, data, now, now, self._sent[topic], b"")
-
-    def _now(self) -> float:
-        return EPOCH_S + self._ticks * self._dt
 
 
 def _named(setting: Setting) -> str:

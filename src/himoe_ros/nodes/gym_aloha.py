@@ -1,7 +1,7 @@
 """gym-aloha's own AlohaTransferCube-v0 behind our topics: an outside judge of our graph. See `make gym-aloha`.
 
 The environment is stepped in real time, 50 times a second, with what the followers are commanded; its reward is told
-with the state. Only its pictures, which it would render at every step, are left out: cameras have a rate of their own.
+with the state. Only its pictures, which it would render at every step, are left out: gym_cameras shows the state.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import Image
 
 from ..core.arm import Arm
 from ..core.embodiment import load_embodiment
@@ -18,15 +17,16 @@ from ..core.errors import ConfigError
 from ..core.observation import Floats
 from ..resources import config
 from ..trials.layout import Layout
-from .conversions import image_message
-from .managed import SENSOR, run
+from .managed import run
+from .priority import go_first
 from .sim_aloha import SimAloha
 
 ENVIRONMENT = "gym_aloha/AlohaTransferCube-v0"
 BOX, CUBE = "red_box_joint", "red_block"  # the same thing, as they and we call it
 TABLE_Y_M = 0.5  # our frame's origin in theirs
 CUBE_Z_M = 0.02  # of its middle, on the table
-VIEWS = {"base": "top", "left_wrist": "left_wrist", "right_wrist": "right_wrist"}
+ORIGIN = np.array([0.0, TABLE_Y_M, 0.0, 0.0, 0.0, 0.0, 0.0])  # of our frame, as a pose of theirs
+POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
 
 class GymServos:
@@ -56,6 +56,10 @@ class GymServos:
         """What the next steps of the environment are given."""
         self._world.action[self._first : self._first + 7] = [*joints, opening]
 
+    def show(self, positions: Sequence[float]) -> None:
+        """Put the arm there: six joints and both fingers."""
+        self._world.physics.data.qpos[self._qpos : self._qpos + 8] = positions
+
 
 class GymWorld:
     """The environment where SimWorkplace expects a World."""
@@ -68,19 +72,19 @@ class GymWorld:
         try:
             import gym_aloha  # noqa: F401, PLC0415 - registers the environment
             import gymnasium  # noqa: PLC0415
-            from gym_aloha.constants import DT, START_ARM_POSE, normalize_puppet_gripper_position  # noqa: PLC0415
+            from gym_aloha import constants  # noqa: PLC0415
         except ImportError as error:
             raise ConfigError(
                 f"gym-aloha is not installed with what it needs ({error}); run: make gym-aloha"
             ) from error
-        self._names, self._dt = arms, DT
+        self._names, self._dt, self._constants = arms, constants.DT, constants
         self._env = gymnasium.make(ENVIRONMENT, disable_env_checker=True).unwrapped
         blank = {"top": np.zeros((1, 1, 3), np.uint8)}
         self._env._env.task.get_observation = lambda _physics: {"images": blank}
         self._env.reset(seed=0)
         self.physics: Any = self._env._env.physics
-        self.opening = normalize_puppet_gripper_position
-        start = np.array(START_ARM_POSE)
+        self.opening = constants.normalize_puppet_gripper_position
+        start = np.array(constants.START_ARM_POSE)
         self.action = np.concatenate([start[:6], [1.0], start[8:14], [1.0]])
         self.arms = (GymServos(self, 0), GymServos(self, 7))
         self.reward, self._passed = 0.0, 0.0
@@ -108,7 +112,7 @@ class GymWorld:
     def state_names(self) -> tuple[str, ...]:
         """See World."""
         arms = [name for arm in self._names for name in (*arm.joints, arm.gripper.joint)]
-        return (*arms, *(f"{CUBE}.{part}" for part in ("x", "y", "z", "qw", "qx", "qy", "qz")), "reward")
+        return (*arms, *(f"{CUBE}.{part}" for part in POSE), "reward")
 
     def state(self) -> Floats:
         """See World; and the reward of the last step."""
@@ -116,8 +120,18 @@ class GymWorld:
             [*servos.joint_positions, arm.gripper.position(servos.gripper_opening)]
             for servos, arm in zip(self.arms, self._names, strict=True)
         ]
-        box = np.array(self.physics.named.data.qpos[BOX]) - [0.0, TABLE_Y_M, 0.0, 0.0, 0.0, 0.0, 0.0]
+        box = np.array(self.physics.named.data.qpos[BOX]) - ORIGIN
         return np.concatenate([*arms, box, [self.reward]])
+
+    def set_state(self, names: Sequence[str], values: Sequence[float]) -> None:
+        """Show a configuration that another process sent; see World."""
+        value = dict(zip(names, values, strict=True))
+        for arm, servos in zip(self._names, self.arms, strict=True):
+            finger = self._constants.unnormalize_puppet_gripper_position(arm.gripper.opening(value[arm.gripper.joint]))
+            servos.show([*(value[joint] for joint in arm.joints), finger, -finger])
+        box = [value[f"{CUBE}.{part}"] for part in POSE]
+        self.physics.named.data.qpos[BOX] = np.array(box) + ORIGIN
+        self.physics.forward()
 
     def state_velocity(self) -> Floats:
         """See World; of the cube alone."""
@@ -127,55 +141,15 @@ class GymWorld:
 
 
 class GymAloha(SimAloha):
-    """Followers, cube and cameras of the environment."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._width, self._height = self.parameter("width", 224), self.parameter("height", 224)
-        self._rate = self.parameter("rate_hz", 10.0)
-        self._timer = None
+    """Followers and cube of the environment; its cameras are a node of their own, gym_cameras."""
 
     def make_world(self) -> GymWorld:
-        """The environment, and beside it a second one that is only looked at."""
-        arms = load_embodiment(self._robot, config("embodiments")).arms
-        world, self._shown = GymWorld(arms), GymWorld(arms)
-        return world
-
-    def setup(self) -> None:
-        super().setup()
-        cameras = load_embodiment(self._robot, config("embodiments")).cameras
-        self._images = {c.name: self.create_publisher(Image, c.topic, SENSOR) for c in cameras}
-        self._counts = dict.fromkeys(self._images, 0)
-        from dm_control.mujoco import Camera  # noqa: PLC0415 - see GymWorld
-
-        size = {"height": self._height, "width": self._width}
-        self._views = {name: Camera(self._shown.physics, camera_id=VIEWS[name], **size) for name in self._images}
-
-    def begin(self) -> None:
-        super().begin()
-        self._timer = self.every(1.0 / self._rate, self._capture)
-
-    def end(self) -> None:
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-            self._timer = None
-        super().end()
-
-    def status(self) -> dict[str, object]:
-        return {**super().status(), **{f"images {name}": n for name, n in getattr(self, "_counts", {}).items()}}
-
-    def _capture(self) -> None:
-        with self._lock:
-            there, now = self._world.physics.data.qpos.copy(), self.seconds_now()
-        shown = self._shown.physics
-        shown.data.qpos[:] = there
-        shown.forward()
-        for name, publisher in self._images.items():
-            publisher.publish(image_message(self._views[name].render(), now, name))
-            self._counts[name] += 1
+        """The environment."""
+        return GymWorld(load_embodiment(self._robot, config("embodiments")).arms)
 
 
 def main() -> None:
+    go_first()  # a real robot has motors of its own
     run(GymAloha)
 
 

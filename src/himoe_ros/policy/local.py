@@ -11,11 +11,11 @@ import torch
 
 from ..core.committed import Committed
 from ..core.embodiment import ActionSpace, Embodiment
-from ..core.errors import ConfigError, InferenceError
+from ..core.errors import InferenceError
 from ..core.observation import ActionChunk, Floats, Observation, RobotState
 from ..core.unified import encode_state, scatter
 from ..model.chunking import Guidance
-from ..model.config import load_model_config
+from ..model.config import load_model_config, preset_tokenizer
 from ..model.folder import STATISTICS, TOKENIZER, find_folder, load_config, load_model
 from ..model.himoe import HiMoEVLA
 from ..model.inputs import ModelInputs, check_values
@@ -53,6 +53,7 @@ class LocalPolicy:
         self._model = self._sampler.model
         self._tokenizer = tokenizer
         self._statistics = statistics
+        self._numbers = model.config.expert.conditioning != "mask"
         self._embodiment = embodiment
         self.space = space
         self.description = description
@@ -86,6 +87,7 @@ class LocalPolicy:
             token_mask=None if bool(heard.all()) and not self._sampler.words else heard,
             state=torch.from_numpy(np.stack(normalised)),
             data_mask=torch.from_numpy(self.space.mask.astype(np.float32)).expand(len(states), -1),
+            space=torch.full((len(states),), self._statistics.space) if self._numbers else None,
         )
         check_values(inputs, config)
         noise = torch.randn(len(states), config.chunk_steps, config.action_dim, generator=self._noise)
@@ -153,12 +155,10 @@ def untrained_policy(
     """A policy with random weights, of a preset in config/models: moves, but knows nothing.
 
     Args:
-        preset: name of `<models>/<preset>.yaml`, beside which `<preset>.tokenizer.json` must lie.
+        preset: name of `<models>/<preset>.yaml`; it, or its base, has a `.tokenizer.json` beside it.
     """
     config = load_model_config(preset, models)
-    vocabulary = models / f"{preset}.tokenizer.json"
-    if not vocabulary.is_file():
-        raise ConfigError(f"preset '{preset}' has no tokenizer of its own ({vocabulary}); give a policy folder")
+    vocabulary = preset_tokenizer(preset, models)
     model = HiMoEVLA(config).initialise(seed)
     # In which a trained one is kept, and which this machine multiplies faster.
     if device != "cpu" or packs(torch.empty(0, dtype=torch.bfloat16)):

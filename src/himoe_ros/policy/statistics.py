@@ -44,12 +44,17 @@ class Normalizer:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of a policy's states and actions, and for whom they hold."""
+    """Of a policy's states and actions, and for whom they hold.
+
+    Attributes:
+        space: number of this embodiment and action space, for a model that was trained on several and numbers them.
+    """
 
     embodiment: str
     action_space: str
     state: Normalizer
     action: Normalizer
+    space: int = 0
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), default=np.ndarray.tolist, indent=1))
@@ -60,7 +65,8 @@ class Statistics:
         if not path.is_file():
             raise ConfigError(f"statistics {path} are missing; a policy folder needs the stats.json of its training")
         data = json.loads(path.read_text())
-        return cls(data["embodiment"], data["action_space"], _normalizer(data["state"]), _normalizer(data["action"]))
+        parts = (_normalizer(data[part]) for part in ("state", "action"))
+        return cls(data["embodiment"], data["action_space"], *parts, data.get("space", 0))
 
     def require(self, embodiment: Embodiment, space: ActionSpace) -> None:
         """Refuse a policy that was trained for another robot or action space."""

@@ -22,6 +22,7 @@ class Member:
         embodiment, action_space: in which it is learned.
         weight: share of the samples that come from it, as a ratio to the other weights.
         layout: file of config/datasets that describes it; "" for one of `himoe export`.
+        episodes: the first to train on, and the first after these; None for all that are to be trained on.
     """
 
     dataset: Path
@@ -29,6 +30,7 @@ class Member:
     action_space: str
     weight: float
     layout: str
+    episodes: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -189,14 +191,22 @@ def load_training(path: Path) -> TrainingConfig:
 
 
 def _member(data: Any, where: str) -> Member:
-    d = mapping(data, where, ("dataset", "embodiment", "action_space"), ("weight", "layout"))
+    d = mapping(data, where, ("dataset", "embodiment", "action_space"), ("weight", "layout", "episodes"))
     return Member(
         Path(text(d["dataset"], f"{where}.dataset")),
         text(d["embodiment"], f"{where}.embodiment"),
         text(d["action_space"], f"{where}.action_space"),
         positive(d.get("weight", 1.0), f"{where}.weight"),
         d.get("layout", ""),
+        _episodes(d["episodes"], f"{where}.episodes") if "episodes" in d else None,
     )
+
+
+def _episodes(data: Any, where: str) -> tuple[int, int]:
+    if not isinstance(data, list) or len(data) != 2:
+        raise ConfigError(f"{where}: expected two episodes, the first and the one after the last, got {data!r}")
+    first = count(data[0], where, least=0)
+    return first, count(data[1], where, least=first + 1)
 
 
 def _tuning(data: Any, where: str) -> Tuning:

@@ -107,10 +107,16 @@ def _opened(member: Member, config: TrainingConfig, model: HiMoEConfig, embodime
     kept = {c: kept_pictures(data, f, model.image_size) for c, f in layout.cameras.items()} if config.cache else {}
     first, last = (int(n) for n in data.splits.get("train", f"0:{len(data.episodes)}").split(":"))
     episode = np.array([data.place(i)[0] for i in range(len(data))])
-    training = np.flatnonzero((episode >= first) & (episode < last))
+    learned = (episode >= first) & (episode < last)
+    held_out = np.flatnonzero(~learned)
+    if member.episodes is not None:
+        learned &= (episode >= member.episodes[0]) & (episode < member.episodes[1])
+    training = np.flatnonzero(learned)
     if not len(training):
-        raise TrainingError(f"{member.dataset} has no sample to train on; its split says episodes {first} to {last}")
-    held_out = np.setdiff1d(np.arange(len(data)), training)
+        some = "" if member.episodes is None else ", the mixture wants {} to {}".format(*member.episodes)
+        raise TrainingError(
+            f"{member.dataset} has no sample to train on; its split says episodes {first} to {last}{some}"
+        )
     return Source(member, embodiment, space, data, samples, kept, training, held_out)
 
 
@@ -123,7 +129,7 @@ def statistics(sources: Sequence[Source], model: HiMoEConfig, floor: tuple[float
         floor: least standard deviations of actions, m and rad.
     """
     told: dict[tuple[str, str], Statistics] = {}
-    for key in dict.fromkeys(s.key for s in sources):
+    for number, key in enumerate(dict.fromkeys(s.key for s in sources)):
         mine = [s for s in sources if s.key == key]
         episodes = [(s, e) for s in mine for e in sorted({s.data.place(int(i))[0] for i in s.training})]
         vectors = [s.samples.vectors(e) for s, e in episodes]
@@ -134,7 +140,7 @@ def statistics(sources: Sequence[Source], model: HiMoEConfig, floor: tuple[float
         least[space.slots[~space.delta]] = 0.0
         action["std"] = np.maximum(action["std"], least)
         state = {k: np.array(v) for k, v in moments(np.vstack([s for s, _ in vectors]), space).items()}
-        told[key] = Statistics(*key, Normalizer(**state), Normalizer(**action))
+        told[key] = Statistics(*key, Normalizer(**state), Normalizer(**action), number)
     return told
 
 
@@ -187,6 +193,7 @@ class Examples(torch.utils.data.Dataset):
             "actions": model_actions(source.space, sample.actions, sample.state, mine.action),
             "valid": sample.valid,
             "imitated": np.array(imitated),
+            "space": np.array(mine.space),
         }
         if self._config.grounding:
             places = source.world(index, self._things)
@@ -270,6 +277,7 @@ def collate(examples: Sequence[Mapping[str, np.ndarray]], words: int = 0) -> Bat
         token_mask=None if bool(heard.all()) else heard,
         state=stacked("state"),
         data_mask=stacked("mask"),
+        space=stacked("space"),
     )
     truth = None
     if "places" in examples[0]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..model.config import LayerKind
 from ..model.flow import interpolate
@@ -28,14 +29,30 @@ class Activation:
     """How experts are used.
 
     Attributes:
-        names: of the datasets, D of them.
+        names: of the members of the mixture, D of them.
         kinds: layer -> kind.
-        share: layer -> (D, E), share of a dataset's tokens on which an expert acts.
+        member: (S,) number of the member that a sample is of.
+        share: layer -> (S, E), share of a sample's tokens on which an expert acts.
     """
 
     names: tuple[str, ...]
     kinds: Mapping[int, LayerKind]
+    member: np.ndarray
     share: Mapping[int, np.ndarray]
+
+    def means(self, layer: int) -> np.ndarray:
+        """(D, E), of each member's samples."""
+        return _means(self.share[layer], self.member)
+
+    def information(self, layer: int, shuffled: np.random.Generator | None = None) -> float:
+        """Bits that the choice of an expert tells about the member, were all members equally frequent.
+
+        Args:
+            shuffled: samples are dealt out to members at random: what as many samples tell by chance.
+        """
+        return information(
+            _means(self.share[layer], self.member if shuffled is None else shuffled.permutation(self.member))
+        )
 
 
 @torch.no_grad()
@@ -56,7 +73,8 @@ def activation(policy: str | Path, config: TrainingConfig, places: Places, sampl
     examples = Examples(config, model.config, sources, told, tokenizer, {})
     kinds = {i: model.config.layer_kind(i) for i in range(model.config.language.layers)}
     mixtures = {i: moe for i, kind in kinds.items() if (moe := model.config.expert.moe(kind))}
-    counts = {i: np.zeros((len(sources), moe.experts)) for i, moe in mixtures.items()}
+    share: dict[int, list[np.ndarray]] = {i: [] for i in mixtures}
+    of: list[int] = []
     generator = torch.Generator().manual_seed(seed)
     for member, source in enumerate(sources):
         every = np.random.default_rng(seed).permutation(len(source.data))[:samples]
@@ -66,11 +84,29 @@ def activation(policy: str | Path, config: TrainingConfig, places: Places, sampl
             t = sample_times(len(noise), generator)
             _, routing = model(batch.inputs, interpolate(noise, batch.actions, t)[0], t)
             for layer, probability in routing.items():
-                chosen = probability.topk(mixtures[layer].top_k, -1).indices.flatten()
-                counts[layer][member] += chosen.bincount(minlength=probability.shape[-1]).numpy()
-    names = tuple(s.member.dataset.name for s in sources)
-    share = {i: mixtures[i].top_k * c / c.sum(1, keepdims=True) for i, c in counts.items()}
-    return Activation(names, {i: kinds[i] for i in mixtures}, share)
+                chosen = probability.topk(mixtures[layer].top_k, -1).indices
+                share[layer].append(F.one_hot(chosen, probability.shape[-1]).sum(2).float().mean(1).numpy())
+            of.extend([member] * len(part))
+    names = tuple(f"{s.member.dataset.name}, {s.space.name}" for s in sources)
+    told_kinds = {i: kinds[i] for i in mixtures}
+    return Activation(names, told_kinds, np.array(of), {i: np.concatenate(some) for i, some in share.items()})
+
+
+def information(share_DE: np.ndarray) -> float:
+    """Mutual information of member and expert, bits, were all members equally frequent; of two members, their
+    Jensen-Shannon divergence: 0 where they use experts alike, 1 where never the same.
+
+    Args:
+        share_DE: of each member's tokens, on which an expert acts.
+    """
+    p_DE = share_DE / share_DE.sum(1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bits = np.where(p_DE > 0, p_DE * np.log2(p_DE / p_DE.mean(0)), 0.0)
+    return float(bits.sum(1).mean())
+
+
+def _means(share_SE: np.ndarray, member: np.ndarray) -> np.ndarray:
+    return np.array([share_SE[member == d].mean(0) for d in range(member.max() + 1)])
 
 
 def routing_page(told: Activation, title: str) -> str:
@@ -80,7 +116,7 @@ def routing_page(told: Activation, title: str) -> str:
         layers = [i for i, k in told.kinds.items() if k is kind]
         if layers:
             parts.append(f"<h2>{name}</h2>")
-        parts += [f"<h3>layer {i + 1}</h3>{_table(told.names, told.share[i])}" for i in layers]
+        parts += [f"<h3>layer {i + 1}</h3>{_table(told.names, told.means(i))}" for i in layers]
     note = "<p class=quiet>Share of a dataset's tokens (state and noisy actions) on which an expert acts.</p>"
     return page(title, note + "".join(parts))
 

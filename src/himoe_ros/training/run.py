@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..core.errors import HimoeError, TrainingError
-from ..model.config import load_model_config
+from ..model.config import load_model_config, preset_tokenizer
 from ..model.folder import CARD, STATISTICS, TOKENIZER, find_folder, load_config, load_model, new_folder, save_model
 from ..model.himoe import HiMoEVLA
 from ..policy.statistics import Statistics
@@ -112,9 +112,14 @@ class Run:
         for key in self.statistics:  # one model, and for each robot and action space the statistics it needs
             self.write_policy(self.folder / (POLICY if key == first else "_".join((POLICY, *key))), key)
 
-    def check(self) -> dict[str, float]:
-        """Figures of held-out samples, with the averaged weights; see `checks.held_out`. By the first process."""
-        keys = [(m, int(i), CHECK_SEED + int(i)) for m, s in enumerate(self.sources) for i in s.held_out]
+    def check(self, members: Collection[int] | None = None) -> dict[str, float]:
+        """Figures of held-out samples, with the averaged weights; see `checks.held_out`. By the first process.
+
+        Args:
+            members: numbers of those of the mixture that are looked at; None for all.
+        """
+        chosen = range(len(self.sources)) if members is None else members
+        keys = [(m, int(i), CHECK_SEED + int(i)) for m in chosen for i in self.sources[m].held_out]
         chosen = [keys[k] for k in np.random.default_rng(CHECK_SEED).permutation(len(keys))[:CHECKED]]
         trainer = self.trainer
         with trainer.averaged(), trainer.autocast():  # for which all processes are needed
@@ -164,9 +169,7 @@ def _model(config: TrainingConfig, places: Places) -> tuple[HiMoEVLA, Path]:
     """A preset with random weights, or a policy folder to go on from; and its tokenizer's file."""
     preset = places.models / f"{config.model}.yaml"
     if preset.is_file():
-        tokenizer = places.models / f"{config.model}.tokenizer.json"
-        if not tokenizer.is_file():
-            raise TrainingError(f"preset '{config.model}' has no tokenizer ({tokenizer}); name a policy folder instead")
+        tokenizer = preset_tokenizer(config.model, places.models)
         model = HiMoEVLA(load_model_config(config.model, places.models)).initialise(config.seed)
         if not config.tuning.upcycle:
             return model, tokenizer

@@ -1,0 +1,115 @@
+"""Trials of a policy in simulated time: many and quick, without the graph, its clocks and its latencies.
+
+For comparing policies with each other. What a robot would do is for `himoe trials run`, through the real nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol as Interface
+
+from ..core.embodiment import ActionSpace, Embodiment
+from ..core.errors import GuardError
+from ..core.observation import ActionChunk, Observation, RobotState
+from ..core.safety import SafetyLimits
+from ..sim.renderer import CameraRenderer
+from ..sim.sensor_noise import SensorNoise
+from ..trials.judges import judge_of
+from ..trials.layout import draw_layout
+from ..trials.protocol import Protocol, Setting
+from ..trials.verdict import Verdict
+from .workplace import Workplace
+
+REPLAN_S = 0.5  # between two plans, as the policy node's default
+WATCH_S = 0.1  # between two looks of the judge
+
+
+class Planner(Interface):
+    """What is tried: see policy/policy.py."""
+
+    def act(self, observation: Observation) -> ActionChunk:
+        """A plan from this observation."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trial.
+
+    Attributes:
+        setting: of the protocol.
+        scene: seed of its layout: trials of one setting and scene began alike.
+        verdict: what was reached.
+        seconds: simulated, until the last stage was reached or the time was over.
+        refused: plans that the guard refused.
+    """
+
+    setting: str
+    scene: int
+    verdict: Verdict
+    seconds: float
+    refused: int
+
+
+class Rollouts:
+    """Trials of one protocol; policies come and go."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        embodiment: Embodiment,
+        space: ActionSpace,
+        safety: SafetyLimits,
+        image_size: int,
+        latency: float = 0.0,
+    ) -> None:
+        """
+        Args:
+            space: that the policies command.
+            image_size: px, of the cameras' square images.
+            latency: s, from an observation to the plan made of it; less than `REPLAN_S`.
+        """
+        self._protocol, self._embodiment = protocol, embodiment
+        self._workplace = Workplace(protocol, embodiment, space, safety)
+        self._renderer = CameraRenderer(self._workplace.world.model, image_size, image_size)
+        self._noise = SensorNoise(image_size, image_size)
+        self._rate = embodiment.control_rate_hz
+        self._late = round(latency * self._rate)
+
+    def __call__(self, policy: Planner, each: int, seed: int) -> Iterator[Outcome]:
+        """Run `each` trials of every setting, in scenes that the seed decides."""
+        for k in range(each):
+            for i, setting in enumerate(self._protocol.settings.values()):
+                yield self.run(policy, setting, seed + k * len(self._protocol.settings) + i)
+
+    def run(self, policy: Planner, setting: Setting, scene: int) -> Outcome:
+        """One trial, from the arms' home."""
+        place, judge = self._workplace, judge_of(self._protocol, setting)
+        place.lay_out(draw_layout(self._protocol, setting, scene))
+        place.begin()
+        start, refused, plan = place.now, 0, None
+        replan, watch = round(REPLAN_S * self._rate), round(WATCH_S * self._rate)
+        while place.now - start < self._protocol.time_limit and not judge.verdict.success:
+            if place.ticks % replan == 0:
+                plan = policy.act(self._observation(setting.instruction))
+            if place.ticks % replan == self._late:
+                try:
+                    place.loop.accept(plan, place.now, place.now)
+                except GuardError:
+                    refused += 1
+            place.act()
+            place.advance()
+            if place.ticks % watch == 0:
+                judge.observe(place.truth())
+        return Outcome(setting.name, scene, judge.verdict, place.now - start, refused)
+
+    def _observation(self, instruction: str) -> Observation:
+        place, joints = self._workplace, self._workplace.joints()
+        eef = self._embodiment.arms[0].tool(joints) if self._embodiment.tells_tool else None
+        cameras = [c.name for c in self._embodiment.cameras]
+        images = {name: self._noise(self._renderer.render(place.world.data, name)) for name in cameras}
+        return Observation(place.now, images, RobotState(joints, eef), instruction)
+
+    def close(self) -> None:
+        """Free the drawing context."""
+        self._renderer.close()

@@ -1,0 +1,80 @@
+"""The whole machinery of an experiment, small: data, training, trials, report; what is done is not done again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from himoe_ros.core.errors import TrainingError
+from himoe_ros.experiments import run
+from himoe_ros.experiments.config import load_experiment
+from himoe_ros.experiments.report import write_report
+from himoe_ros.resources import share
+
+FIRST = "action_spaces"
+OTHERS = sorted({path.stem for path in (share() / "experiments").glob("*.yaml")} - {FIRST})
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """Where experiments share their data sets; the first one has been run, by its command."""
+    folder = tmp_path_factory.mktemp("experiments")
+    command = [sys.executable, "-m", "himoe_ros.cli", "experiment", "run", FIRST, "--quick", "--work", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return folder
+
+
+@pytest.fixture
+def here(monkeypatch) -> None:
+    """Cells run in this process, which has imported everything."""
+    monkeypatch.setattr(run, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+
+
+def go_on(name: str, work: Path) -> list[dict]:
+    experiment = load_experiment(share() / "experiments" / f"{name}.yaml", quick=True)
+    return run.run_experiment(experiment, work / f"{name}_quick", work / "data", 1)
+
+
+def cells(name: str, work: Path) -> list[Path]:
+    return sorted((work / f"{name}_quick").glob("cells/*/result.json"))
+
+
+def test_an_experiment_runs_from_nothing_to_its_report(work):
+    folder = work / f"{FIRST}_quick"
+    page = (folder / f"{FIRST}.md").read_text()
+    assert "## What may be said" in page and (folder / f"{FIRST}.svg").is_file()
+    assert "| himoe/co-trained | fruit joints against fruit end_effector |" in page
+    results = [json.loads(path.read_text()) for path in cells(FIRST, work)]
+    assert {len(r["trials"]) for r in results} == {4} and all("held_out_flow" in r["held_out"] for r in results)
+    assert {tuple(r["samples"]) for r in results if r["cell"]["mixture"] == "joints"} == {("fruit joints",)}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_experiment_runs_too(name, work, here):
+    results = go_on(name, work)
+    experiment = load_experiment(share() / "experiments" / f"{name}.yaml", quick=True)
+    page = write_report(experiment, results, work / f"{name}_quick", "himoe").read_text()
+    assert len(results) == len(experiment.cells()) and all(arm in page for arm in experiment.arms)
+
+
+def test_what_is_done_is_not_done_again(work, here):
+    files = cells(FIRST, work)
+    before = [f.stat().st_mtime_ns for f in files]
+    files[0].unlink()
+    go_on(FIRST, work)
+    after = [f.stat().st_mtime_ns for f in files]
+    assert after[1:] == before[1:] and after[0] > before[0]
+
+
+def test_a_cell_that_fails_is_named_with_its_log(work, here):
+    cell = cells(FIRST, work)[0].parent
+    (cell / "result.json").unlink()
+    (cell / "run" / "training.yaml").write_text("of another run\n")
+    with pytest.raises(TrainingError, match=f"cell {cell.name} failed: .* is a run of another configuration.*log.txt"):
+        go_on(FIRST, work)
