@@ -44,9 +44,14 @@ def own_policy(robot: str) -> str:
     return trained if policy_place(trained).is_dir() else UNTRAINED
 
 
+def statistics_file(policy: str | Path) -> Path:
+    """Of a policy folder: for whom it was trained."""
+    return policy_place(str(policy)) / "stats.json"
+
+
 def trained_space(policy: str) -> str:
     """The action space that a policy folder was trained in; "" where none is told here."""
-    told = policy_place(policy) / "stats.json"
+    told = statistics_file(policy)
     return str(json.loads(told.read_text()).get("action_space", "")) if told.is_file() else ""
 
 

@@ -1,4 +1,4 @@
-"""`himoe sim ...`: demonstrations in simulation."""
+"""`himoe sim ...`: demonstrations and trials in simulated time."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 
 from .bringup import environment
 from .core.errors import ConfigError
-from .resources import config
+from .resources import config, policy_place, trained_space
 from .trials.protocol import load_protocol
+from .trials.summary import rate
 
+LATEST_S = 0.4  # a plan is followed for half a second
 CONTROL_HZ = 100  # pictures are taken at ticks of the control loop
 
 
 def add_sim_commands(commands) -> None:
-    """Add `sim record` to the subparsers of `himoe`."""
-    sim = commands.add_parser("sim", help="demonstrations in simulation").add_subparsers(required=True, metavar="WHAT")
+    """Add `sim record` and `sim trials` to the subparsers of `himoe`."""
+    sim = commands.add_parser("sim", help="demonstrations and trials in simulated time").add_subparsers(
+        required=True, metavar="WHAT"
+    )
     text = "bags of the scripted expert, faster than real time; a session that is begun again goes on"
     record = sim.add_parser("record", help=text, description=text[0].upper() + text[1:] + ".")
     record.set_defaults(run=_record)
@@ -36,12 +41,61 @@ def add_sim_commands(commands) -> None:
     text = "chance, at every tenth of a second, that something holds the arm away from where it is sent"
     record.add_argument("--push", type=_share, default=0.0, help=f"{text} (default: 0)")
 
+    text = "trials of a policy in simulated time, quick and without the graph; `himoe trials run` has both"
+    tried = sim.add_parser("trials", help=text, description=text[0].upper() + text[1:] + ".")
+    tried.set_defaults(run=_trials)
+    tried.add_argument("task", help="protocol, as for record")
+    tried.add_argument("--policy", required=True, help="folder, or name of one in config/policies")
+    tried.add_argument("--trials", type=_positive, default=4, help="of each setting (default: 4)")
+    tried.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
+    tried.add_argument("--seed", type=int, default=0, help="of the first scene (default: 0)")
+    tried.add_argument("--pixels", type=_positive, default=224, help="of the cameras' square images (default: 224)")
+    tried.add_argument("--spread-m", type=float, default=0.0, help="of things from their places; 0: the protocol's")
+    tried.add_argument("--time-limit-s", type=float, default=0.0, help="of a trial; 0: the protocol's")
+    text = "s from an image to the plan made of it, at most 0.4 (default: 0)"
+    tried.add_argument("--latency-s", type=float, default=0.0, help=text)
+    tried.add_argument("--json", type=Path, metavar="FILE", help="write every trial to this file too")
+
+
+def _protocol(task: str) -> str:
+    """Its name; of the xArm7 it may lack the robot's."""
+    return task if "/" in task else f"xarm7/{task}"
+
+
+def _trials(options: argparse.Namespace) -> int:
+    from .rollout.pool import Wanted, tried  # noqa: PLC0415 - MuJoCo reads MUJOCO_GL when imported
+
+    if not 0.0 <= options.latency_s <= LATEST_S:
+        raise ConfigError(f"--latency-s: expected 0 to {LATEST_S:g}, got {options.latency_s:g}")
+    place = policy_place(options.policy)
+    space = trained_space(options.policy)
+    if not space:
+        raise ConfigError(f"--policy {options.policy}: expected a policy folder with stats.json, found none")
+    told = options.spread_m, options.time_limit_s, options.pixels, options.latency_s
+    wanted = Wanted(_protocol(options.task), place.absolute(), space, *told)
+    protocol, rows = wanted.load(), []
+    for outcome in tried(wanted, options.trials, options.seed, options.workers):
+        rows.append(outcome.row)
+        total = options.trials * len(protocol.settings)
+        stages = ", ".join(f"{s} {sum(r[s] for r in rows)}" for s in protocol.stages)
+        print(f"\r{len(rows)}/{total} trials, {stages} ", end="", flush=True)
+    print(f"\n{protocol.title}, in simulated time, Wilson 95 % intervals:")
+    for stage in protocol.stages:
+        print(f"  {stage} {rate(sum(r[stage] for r in rows), len(rows))}")
+    print(f"  wrong object {sum(bool(r['wrong_object']) for r in rows)}, ", end="")
+    print(f"wrong target {sum(bool(r['wrong_target']) for r in rows)}")
+    if options.json:
+        options.json.write_text(
+            json.dumps({"options": {**vars(wanted), "policy": str(place)}, "trials": rows}, indent=1)
+        )
+    return 0
+
 
 def _record(options: argparse.Namespace) -> int:
     if not 0 < options.camera_rate_hz <= CONTROL_HZ or CONTROL_HZ % options.camera_rate_hz:
         raise ConfigError(f"--camera-rate-hz must divide {CONTROL_HZ}, got {options.camera_rate_hz:g}")
     wanted = {key: value for key, value in vars(options).items() if key not in ("run", "task")}
-    wanted["protocol"] = options.task if "/" in options.task else f"xarm7/{options.task}"
+    wanted["protocol"] = _protocol(options.task)
     load_protocol(wanted["protocol"], config("trials"))
     variables = {**os.environ, **environment(), "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     collector = [sys.executable, "-m", "himoe_ros.nodes.sim_collector", json.dumps(wanted)]

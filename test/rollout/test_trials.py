@@ -12,7 +12,7 @@ from himoe_ros.core.observation import ActionChunk, Observation
 from himoe_ros.core.safety import load_safety
 from himoe_ros.nodes.expert_task import scripted
 from himoe_ros.resources import config
-from himoe_ros.rollout.trials import REPLAN_S, Rollouts
+from himoe_ros.rollout.trials import REPLAN_S, Rollouts, scenes
 from himoe_ros.teleop.tool import tools_chunk
 from himoe_ros.trials.protocol import load_protocol
 
@@ -59,7 +59,7 @@ class Still:
 
 
 def test_a_plan_that_does_the_task_succeeds_and_again_in_the_same_way(rollouts):
-    first, second = (rollouts.run(Expert(rollouts), SETTING, scene=5) for _ in range(2))
+    first, second = (rollouts.run(Expert(rollouts), SETTING.name, scene=5) for _ in range(2))
     assert first.verdict.success and dict(first.verdict.stages) == {"pick": True, "place": True}
     assert first == second, "the same scene and policy, the same trial"
     assert 5 < first.seconds < FRUIT.time_limit and first.refused == 0
@@ -67,7 +67,7 @@ def test_a_plan_that_does_the_task_succeeds_and_again_in_the_same_way(rollouts):
 
 def test_a_policy_sees_what_the_robot_and_its_cameras_tell(rollouts):
     expert = Expert(rollouts)
-    rollouts.run(expert, SETTING, scene=5)
+    rollouts.run(expert, SETTING.name, scene=5)
     one, later = expert.seen[0], expert.seen[8]
     assert one.instruction == SETTING.instruction and set(one.images) == {"base", "left_wrist"}
     assert one.images["base"].shape == (64, 64, 3) and one.images["base"].std() > 10
@@ -80,10 +80,11 @@ def test_who_does_nothing_has_failed_when_the_time_is_over(rollouts):
     hurried = replace(FRUIT, time_limit=2.0)
     rollouts._protocol, kept = hurried, rollouts._protocol
     try:
-        outcomes = list(rollouts(Still(), each=1, seed=3))
+        outcomes = [rollouts.run(Still(), *one) for one in scenes(FRUIT, each=1, seed=3)]
     finally:
         rollouts._protocol = kept
     assert [o.setting for o in outcomes] == list(FRUIT.settings) and [o.scene for o in outcomes] == [3, 4, 5, 6]
+    assert outcomes[0].row["place"] is False and outcomes[0].row["wrong_object"] == ""
     for outcome in outcomes:
         assert not outcome.verdict.success and outcome.seconds == pytest.approx(2.0, abs=0.02)
 
@@ -93,7 +94,7 @@ def test_a_late_plan_moves_the_arm_later(latency, moved):
     hurried = replace(FRUIT, time_limit=0.4)
     late = Rollouts(hurried, XARM7, SPACE, load_safety(config("safety.yaml")), 64, latency)
     try:
-        assert late.run(Still(away=0.1), SETTING, scene=5).refused == 0
+        assert late.run(Still(away=0.1), SETTING.name, scene=5).refused == 0
         assert (late._workplace.joints()["joint1"] > 0.002) == moved
     finally:
         late.close()
@@ -102,7 +103,7 @@ def test_a_late_plan_moves_the_arm_later(latency, moved):
 def test_plans_that_the_guard_refuses_are_counted(rollouts):
     rollouts._protocol, kept = replace(FRUIT, time_limit=2.0), rollouts._protocol
     try:
-        outcome = rollouts.run(Still(away=2.0), SETTING, scene=5)
+        outcome = rollouts.run(Still(away=2.0), SETTING.name, scene=5)
     finally:
         rollouts._protocol = kept
     assert outcome.refused == round(2.0 / REPLAN_S)

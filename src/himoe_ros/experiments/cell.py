@@ -22,7 +22,7 @@ from ..policy.local import load_policy
 from ..policy.statistics import Statistics
 from ..recording.bag import write_whole
 from ..resources import config
-from ..rollout.trials import Rollouts
+from ..rollout.trials import Rollouts, scenes
 from ..training.places import Places
 from ..training.routing import activation
 from ..training.run import POLICY, Run
@@ -120,18 +120,7 @@ def _trials(experiment: Experiment, run: Path) -> list[dict[str, Any]]:
     policy = load_policy(_policy_of(run, _tried(experiment)), embodiment, space)
     rollouts = Rollouts(protocol, embodiment, space, load_safety(config("safety.yaml")), shown.pixels)
     try:
-        return [
-            {
-                "setting": o.setting,
-                "scene": o.scene,
-                **o.verdict.stages,
-                "wrong_object": o.verdict.wrong_object,
-                "wrong_target": o.verdict.wrong_target,
-                "seconds": round(o.seconds, 2),
-                "refused": o.refused,
-            }
-            for o in rollouts(policy, terms.each, terms.seed)
-        ]
+        return [rollouts.run(policy, *one).row for one in scenes(protocol, terms.each, terms.seed)]
     finally:
         rollouts.close()
 

@@ -5,8 +5,8 @@ For comparing policies with each other. What a robot would do is for `himoe tria
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from typing import Protocol as Interface
 
 from ..core.embodiment import ActionSpace, Embodiment
@@ -17,7 +17,7 @@ from ..sim.renderer import CameraRenderer
 from ..sim.sensor_noise import SensorNoise
 from ..trials.judges import judge_of
 from ..trials.layout import draw_layout
-from ..trials.protocol import Protocol, Setting
+from ..trials.protocol import Protocol
 from ..trials.verdict import Verdict
 from .workplace import Workplace
 
@@ -50,6 +50,19 @@ class Outcome:
     seconds: float
     refused: int
 
+    @property
+    def row(self) -> dict[str, Any]:
+        """As a line of a table."""
+        wrong = {"wrong_object": self.verdict.wrong_object, "wrong_target": self.verdict.wrong_target}
+        end = {"seconds": round(self.seconds, 2), "refused": self.refused}
+        return {"setting": self.setting, "scene": self.scene, **self.verdict.stages, **wrong, **end}
+
+
+def scenes(protocol: Protocol, each: int, seed: int) -> list[tuple[str, int]]:
+    """(setting, scene) of `each` trials of every setting, in scenes that the seed decides."""
+    names = list(protocol.settings) * each
+    return [(name, seed + k) for k, name in enumerate(names)]
+
 
 class Rollouts:
     """Trials of one protocol; policies come and go."""
@@ -76,14 +89,9 @@ class Rollouts:
         self._rate = embodiment.control_rate_hz
         self._late = round(latency * self._rate)
 
-    def __call__(self, policy: Planner, each: int, seed: int) -> Iterator[Outcome]:
-        """Run `each` trials of every setting, in scenes that the seed decides."""
-        for k in range(each):
-            for i, setting in enumerate(self._protocol.settings.values()):
-                yield self.run(policy, setting, seed + k * len(self._protocol.settings) + i)
-
-    def run(self, policy: Planner, setting: Setting, scene: int) -> Outcome:
-        """One trial, from the arms' home."""
+    def run(self, policy: Planner, name: str, scene: int) -> Outcome:
+        """One trial of a setting, from the arms' home."""
+        setting = self._protocol.settings[name]
         place, judge = self._workplace, judge_of(self._protocol, setting)
         place.lay_out(draw_layout(self._protocol, setting, scene))
         place.begin()

@@ -1,0 +1,89 @@
+"""Trials in simulated time on several cores: `himoe sim trials`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from ..core.embodiment import load_embodiment
+from ..core.safety import load_safety
+from ..leaving import end_with_parent
+from ..policy.statistics import Statistics
+from ..resources import config, statistics_file
+from ..trials.protocol import Protocol, load_protocol
+from .trials import Outcome, Rollouts, scenes
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to try.
+
+    Attributes:
+        protocol: name of a file of config/trials.
+        policy: its folder.
+        action_space: that it commands.
+        spread: m, of things from their places; 0: the protocol's.
+        time_limit: s; 0: the protocol's.
+        pixels: of the cameras' square images.
+        latency: s, of every plan.
+    """
+
+    protocol: str
+    policy: Path
+    action_space: str
+    spread: float
+    time_limit: float
+    pixels: int
+    latency: float
+
+    def load(self) -> Protocol:
+        """The protocol as it is tried."""
+        told = load_protocol(self.protocol, config("trials")).widened(self.spread)
+        return replace(told, time_limit=self.time_limit or told.time_limit)
+
+
+class _Worker:
+    """Of one process: what is costly to make."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        import torch  # noqa: PLC0415 - the parent has no need of it
+
+        from ..policy.local import load_policy  # noqa: PLC0415
+
+        torch.set_num_threads(1)
+        protocol = wanted.load()
+        embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
+        space, safety = embodiment.action_space(wanted.action_space), load_safety(config("safety.yaml"))
+        self.policy = load_policy(wanted.policy, embodiment, space)
+        self.rollouts = Rollouts(protocol, embodiment, space, safety, wanted.pixels, wanted.latency)
+
+
+_worker: _Worker | None = None
+
+
+def _prepare(wanted: Wanted) -> None:
+    end_with_parent()
+    global _worker  # noqa: PLW0603 - how a process pool keeps what is costly to make
+    _worker = _Worker(wanted)
+
+
+def _run(setting: str, scene: int) -> Outcome:
+    return _worker.rollouts.run(_worker.policy, setting, scene)
+
+
+def tried(wanted: Wanted, each: int, seed: int, workers: int) -> Iterator[Outcome]:
+    """Run `each` trials of every setting, in scenes that the seed decides; outcomes in their order.
+
+    Raises:
+        ConfigError: the policy is for another robot or action space, or has not been trained.
+    """
+    protocol = wanted.load()
+    embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
+    Statistics.load(statistics_file(wanted.policy)).require(embodiment, embodiment.action_space(wanted.action_space))
+    os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo reads it when a worker imports it
+    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (wanted,)) as pool:
+        yield from pool.map(_run, *zip(*scenes(protocol, each, seed), strict=True))

@@ -1,0 +1,43 @@
+"""`himoe sim trials`: a policy folder tried in simulated time, in several processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def himoe(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "himoe_ros.cli", "sim", "trials", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_the_shipped_policy_is_tried_and_every_trial_told(tmp_path):
+    done = himoe(
+        *("fruit_to_plate", "--policy", "xarm7_small", "--trials", "1", "--seed", "5", "--time-limit-s", "1.5"),
+        *("--json", str(tmp_path / "told.json")),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "pick 0/4  0 % [0, 49]" in done.stdout and "wrong object 0, wrong target 0" in done.stdout
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert [t["scene"] for t in told["trials"]] == [5, 6, 7, 8] and len({t["setting"] for t in told["trials"]}) == 4
+    assert all(t["seconds"] == pytest.approx(1.5, abs=0.02) and not t["place"] for t in told["trials"])
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (
+            ("fruit_to_plate", "--policy", "xarm7_small", "--latency-s", "0.7"),
+            "--latency-s: expected 0 to 0.4, got 0.7",
+        ),
+        (("fruit_to_plate", "--policy", "nobody"), "expected a policy folder with stats.json, found none"),
+        (("juggling", "--policy", "xarm7_small"), "'xarm7/juggling' is no protocol"),
+        (("aloha/cup_handover", "--policy", "xarm7_small"), "action space"),
+    ],
+)
+def test_what_cannot_be_tried_is_told(words, error):
+    done = himoe(*words)
+    assert done.returncode == 2 and error in done.stderr and "Traceback" not in done.stderr
