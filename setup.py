@@ -43,7 +43,7 @@ EXTRAS = {
     # Also needs the meshes of two packages whose own requirements are not wanted:
     # pip install --no-deps gym-xarm==0.1.1 gym-aloha==0.1.5
     "sim": ["mujoco>=3.8,<3.9", "av>=14"],
-    "train": ["av>=14", "pyarrow>=17", "tensorboard", "matplotlib>=3.8"],
+    "train": ["av>=14", "pyarrow>=17", "tensorboard", "matplotlib>=3.8", "scipy"],
     "test": [
         "pytest>=8",
         "pytest-timeout",

@@ -47,8 +47,9 @@ def _run(options: argparse.Namespace) -> int:
         ) from error
 
     experiment = load_experiment(file, options.quick)
-    work = options.work / (f"{experiment.name}_quick" if options.quick else experiment.name)
-    results = run_experiment(experiment, work.absolute(), (options.work / "data").absolute(), options.workers)
+    name = f"{experiment.name}_quick" if options.quick else experiment.name
+    results = run_experiment(experiment, options.work.absolute(), name, options.workers)
+    out = options.work / name if options.quick else options.docs
     words = f"himoe experiment run {options.name}{' --quick' if options.quick else ''}"
-    print(f"written: {write_report(experiment, results, work if options.quick else options.docs, words)}")
+    print(f"written: {write_report(experiment, results, out, words)}")
     return 0

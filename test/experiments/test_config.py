@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from himoe_ros.core.errors import ConfigError
-from himoe_ros.experiments.cell import training_config
+from himoe_ros.experiments.cell import job_of
 from himoe_ros.experiments.config import load_experiment
 from himoe_ros.experiments.run import write_presets
 from himoe_ros.model.config import load_model_config, preset_tokenizer
-from himoe_ros.resources import config, share
+from himoe_ros.resources import share
 from himoe_ros.training.config import load_training
-from himoe_ros.trials.protocol import load_protocol
 
 FILES = sorted((share() / "experiments").glob("*.yaml"))
+OTHER = {"data": "fruit", "action_space": "end_effector", "episodes": [0, 9]}
 FILE = share() / "experiments" / "action_spaces.yaml"
 
 
@@ -23,26 +25,38 @@ FILE = share() / "experiments" / "action_spaces.yaml"
 def test_every_experiment_can_be_read_and_trained(file, quick, tmp_path):
     experiment = load_experiment(file, quick)
     models = write_presets(experiment, tmp_path)
-    assert len(experiment.cells()) == len(set(experiment.cells())) > 0
-    for cell in experiment.cells():
-        (tmp_path / "cell.yaml").write_text(yaml.safe_dump(training_config(experiment, cell, tmp_path)))
-        told = load_training(tmp_path / "cell.yaml")
+    jobs = [job_of(experiment, cell, models, tmp_path) for cell in experiment.cells()]
+    assert len({job.folder for job in jobs}) == len(jobs) > 0
+    for job in jobs:
+        told = load_training(job.folder / "training.yaml")
         size = load_model_config(told.model, models)
-        assert told.seed == cell.seed and size.image_size == experiment.size["image_size"]
-        assert preset_tokenizer(told.model, models).is_file()
-        assert all(m.episodes is not None for m in told.members)
-    if not quick:
-        assert len(experiment.seeds) >= 3, "a comparison without several seeds tells nothing"
-        shown = experiment.data[experiment.trials.data]
-        assert experiment.trials.seed > 100 * shown.episodes, "scenes are not those of demonstrations"
-        load_protocol(shown.protocol, config("trials"))
+        assert told.seed == job.cell.seed and size.image_size == experiment.size["image_size"]
+        assert preset_tokenizer(told.model, models).is_file() and all(m.episodes for m in told.members)
+    assert quick or len(experiment.seeds) >= 5, "a comparison of fewer seeds tells nothing"
+
+
+def test_a_result_is_found_again_only_where_everything_is_the_same(tmp_path):
+    experiment = load_experiment(FILE, quick=True)
+    cell = next(c for c in experiment.cells() if c.arm == "himoe/co-trained")
+
+    def folder(changed) -> str:
+        return job_of(changed, cell, write_presets(changed, tmp_path), tmp_path).folder.name
+
+    first = folder(experiment)
+    assert folder(replace(experiment, title="another", compare=())) == first
+    assert folder(replace(experiment, variants={"himoe": {"base": "himoe_small", "flow_steps": 10}})) != first
+    assert folder(replace(experiment, training={**experiment.training, "steps": 5})) != first
+    assert folder(replace(experiment, trials=replace(experiment.trials, seed=1))) != first
+    assert folder(replace(experiment, size={**experiment.size, "image_size": 48})) != first
+    more = {**experiment.data, "fruit": replace(experiment.data["fruit"], episodes=7)}
+    assert folder(replace(experiment, data=more)) != first
 
 
 def test_the_sweep_stands_for_the_last_episode(tmp_path):
     experiment = load_experiment(FILE, quick=False)
-    cell = next(c for c in experiment.cells() if (c.mixture, c.demonstrations) == ("co-trained", 30))
-    told = training_config(experiment, cell, tmp_path)
-    assert [m["episodes"] for m in told["mixture"]] == [[0, 30], [120, 340], [0, 110]]
+    cell = next(c for c in experiment.cells() if (c.mixture, c.demonstrations) == ("co-trained", 50))
+    told = job_of(experiment, cell, write_presets(experiment, tmp_path), tmp_path).training
+    assert [m["episodes"] for m in told["mixture"]] == [[0, 50], [120, 340], [0, 110]]
     assert told["model"] == experiment.variants[cell.variant] and told["mixture"][2]["embodiment"] == "aloha"
 
 
@@ -51,16 +65,22 @@ def test_the_sweep_stands_for_the_last_episode(tmp_path):
     [
         ({"sweep": [400]}, "from 0 to 400 of fruit, which has 360"),
         ({"sweep": []}, "sweep: expected a list"),
+        ({"seeds": [0, 0]}, "seeds: expected different numbers"),
         ({"compare": [["himoe/joints", "nobody/joints"]]}, "'nobody/joints' is no variant/mixture that is run"),
-        ({"compare": [["himoe/joints"]]}, "expected pairs"),
+        ({"compare": [["himoe/joints"]]}, "expected two arms, or four"),
         ({"arms": ["himoe/joints"]}, "'himoe/co-trained' is no variant/mixture that is run"),
         ({"trials": {"data": "bread", "action_space": "joints", "each": 1, "seed": 0}}, "one of fruit, handover"),
         ({"mixtures": {"joints": [{"data": "fruit", "action_space": "joints", "episodes": 3}]}}, "episodes: expected"),
+        (
+            {"mixtures": {"joints": [OTHER], "co-trained": [OTHER]}},
+            "has no fruit in joints, in which it is tried",
+        ),
         ({"speed": 3}, "unknown ['speed']"),
     ],
 )
 def test_what_contradicts_itself_is_named(tmp_path, change, words):
-    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(yaml.safe_load(FILE.read_text()) | change))
+    told = yaml.safe_load(FILE.read_text()) | {"base": str(FILE.parent / "base/small.yaml")}
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(told | change))
     with pytest.raises(ConfigError) as error:
         load_experiment(tmp_path / "wrong.yaml", quick=False)
     assert words in str(error.value)

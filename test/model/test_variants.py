@@ -162,6 +162,20 @@ def test_upcycled_adamoe_begins_as_its_dense_model():
     assert ratio.item() == pytest.approx(0.1, rel=0.05)
 
 
+def test_an_adamoe_whose_adapter_is_nothing_is_the_one_with_the_routers_own_weight():
+    config = load_model_config("adamoe_small", MODELS).expert.ada_moe
+    decoupled, plain = AdaMoE(192, 384, config), AdaMoE(192, 384, replace(config, weight="router"))
+    assert plain.scale_adapter is None
+    generator = torch.Generator().manual_seed(0)
+    upcycle(decoupled, DenseMLP(192, 384, silu=False), 0.1, generator)  # where the adapter is 0
+    plain.load_state_dict({n: v for n, v in decoupled.state_dict().items() if "scale_adapter" not in n})
+    x = torch.randn(1, 5, 192, generator=generator)
+    torch.testing.assert_close(plain(x, None)[0], decoupled(x, None)[0])
+    with torch.no_grad():
+        decoupled.scale_adapter.weight.normal_()
+    assert not torch.allclose(plain(x, None)[0], decoupled(x, None)[0])
+
+
 def test_csmoe_weights_are_a_softmax_of_token_and_router():
     cfg = load_model_config("csmoe_small", MODELS)
     assert cfg.expert.ada_moe.weight == "csmoe"

@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from himoe_ros.resources import policy_place
+from himoe_ros.rollout.pool import Wanted, tried
+
 
 def himoe(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "himoe_ros.cli", "sim", "trials", *words]
@@ -24,6 +27,13 @@ def test_the_shipped_policy_is_tried_and_every_trial_told(tmp_path):
     told = json.loads((tmp_path / "told.json").read_text())
     assert [t["scene"] for t in told["trials"]] == [5, 6, 7, 8] and len({t["setting"] for t in told["trials"]}) == 4
     assert all(t["seconds"] == pytest.approx(1.5, abs=0.02) and not t["place"] for t in told["trials"])
+
+
+def test_what_comes_of_a_trial_depends_on_its_scene_alone(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    wanted = Wanted("xarm7/fruit_to_plate", policy_place("xarm7_small"), "end_effector", 0.0, 2.0, 64, 0.1)
+    one, two = (list(tried(wanted, each=1, seed=40, workers=n)) for n in (1, 2))
+    assert one == two and len(one) == 4
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from himoe_ros.control.driver import Reading
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.observation import ActionChunk, Observation
 from himoe_ros.core.safety import load_safety
@@ -37,6 +38,9 @@ class Expert:
         self._scripted = scripted(XARM7, FRUIT, SETTING, np.random.default_rng(0))
         self.seen: list[Observation] = []
 
+    def reseed(self, seed: int) -> None:
+        """Nothing is left to chance."""
+
     def act(self, observation: Observation) -> ActionChunk:
         self.seen.append(observation)
         joints = dict(observation.state.joints)
@@ -50,6 +54,9 @@ class Still:
 
     def __init__(self, away: float = 0.0) -> None:
         self.away = away
+
+    def reseed(self, seed: int) -> None:
+        """Nothing is left to chance."""
 
     def act(self, observation: Observation) -> ActionChunk:
         joints = observation.state.joints
@@ -98,6 +105,17 @@ def test_a_late_plan_moves_the_arm_later(latency, moved):
         assert (late._workplace.joints()["joint1"] > 0.002) == moved
     finally:
         late.close()
+
+
+def test_a_robot_that_faults_ends_its_trial_and_not_the_others(rollouts):
+    class Silent(Still):
+        def act(self, observation: Observation) -> ActionChunk:
+            rollouts._workplace.driver.read = lambda: Reading(np.full(8, np.nan), "")
+            return super().act(observation)
+
+    outcome = rollouts.run(Silent(), SETTING.name, scene=5)
+    assert not outcome.verdict.success and "joint positions of the robot" in outcome.stopped
+    assert rollouts.run(Expert(rollouts), SETTING.name, scene=5).verdict.success, "the next one begins anew"
 
 
 def test_plans_that_the_guard_refuses_are_counted(rollouts):

@@ -388,7 +388,7 @@ def test_a_member_is_trained_on_its_episodes_alone(begin, shared):
 
 def test_a_member_whose_episodes_are_held_out_is_refused(begin, shared):
     member = {"dataset": str(shared / "data"), "embodiment": "xarm7", "action_space": "end_effector"}
-    with pytest.raises(TrainingError, match="its split says episodes 0 to 2, the mixture wants 2 to 3"):
+    with pytest.raises(TrainingError, match="the mixture wants episodes 2 to 3, its split trains on 0 to 2"):
         begin(mixture=[member | {"episodes": [2, 3]}])
 
 

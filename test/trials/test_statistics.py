@@ -12,9 +12,7 @@ from himoe_ros.trials.statistics import (
     fisher,
     mcnemar,
     sequential,
-    sign_flip,
     trials_needed,
-    two_way_interval,
     wilson,
 )
 
@@ -100,29 +98,3 @@ def test_close_rates_can_be_compared_and_need_many_trials():
     a, b = [True] * 8 + [False] * 8, [True] * 9 + [False] * 7
     told = compare(a, b, ("a", "b"), paired=False)
     assert told.p == pytest.approx(1.0) and "not separable with 16 trials each; about 9" in told.sentence
-
-
-def test_the_signs_of_paired_differences_are_tried_exactly():
-    assert sign_flip([0.2] * 6) == pytest.approx(2 / 64)
-    assert sign_flip([0.0] * 6) == 1.0
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        d = rng.normal(0.1, 0.2, 9)
-        by_scipy = stats.permutation_test((d,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue
-        assert sign_flip(d) == pytest.approx(by_scipy)
-    with pytest.raises(ValueError, match="at most 20 pairs"):
-        sign_flip([0.1] * 21)
-
-
-def test_intervals_over_runs_and_scenes_hold_the_true_rate_as_often_as_they_say():
-    """Runs and scenes both differ, which an interval over all trials alone does not know."""
-    rng, held, naive = np.random.default_rng(1), 0, 0
-    for _ in range(120):
-        runs, scenes = rng.normal(0, 0.1, (8, 1)), rng.normal(0, 0.3, (1, 30))
-        reached = (rng.random((8, 30)) < np.clip(0.5 + runs + scenes, 0, 1)).astype(float)
-        low, high = two_way_interval(reached)
-        held += low <= 0.5 <= high
-        plain = wilson(int(reached.sum()), reached.size)
-        naive += plain[0] <= 0.5 <= plain[1]
-    assert held / 120 > 0.88 > naive / 120, (held, naive)
-    assert two_way_interval(np.ones((3, 10)))[0] < 1.0, "no run failed, and yet it might"

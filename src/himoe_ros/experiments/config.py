@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import ConfigError
+from ..core.fingerprint import fingerprint
 from ..core.reading import count, load_yaml, mapping, names, number, overlaid, positive, text
+from ..resources import config
+from ..trials.protocol import Protocol, load_protocol
 
 SWEPT = "swept"  # in place of a number of episodes: that of the sweep
 
@@ -33,11 +34,14 @@ class Demonstrations:
     pixels: int
     held_out: float
 
+    def load(self) -> Protocol:
+        """The protocol that is shown."""
+        return load_protocol(self.protocol, config("trials"))
+
     @property
     def name(self) -> str:
-        """Of its folder: other demonstrations have another one."""
-        told = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
-        return f"{self.protocol.rpartition('/')[2]}_{told}"
+        """Of its folder: other demonstrations, and those of another protocol of this name, have another one."""
+        return f"{self.protocol.rpartition('/')[2]}_{fingerprint([self, self.load().content])[:8]}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Trials:
         data: name of the demonstrations whose protocol is run.
         action_space: that is commanded.
         each: trials of every setting.
-        seed: of the first scene; far from those of demonstrations.
+        seed: of the first scene.
         time_limit: s, after which a trial has failed; None: the protocol's.
     """
 
@@ -92,8 +96,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
-        return f"{self.variant}-{self.mixture}-{self.demonstrations}-{self.seed}"
+        """For people."""
+        return f"{self.variant}/{self.mixture}, {self.demonstrations} demonstrations, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class Experiment:
         mixtures: name -> members.
         sweep: numbers of demonstrations.
         arms: `variant/mixture`, those that are run.
-        compare: pairs of arms.
+        compare: (a, b): is a better than b; (a, b, c, d): is a better than b by more than c than d.
     """
 
     name: str
@@ -123,7 +127,7 @@ class Experiment:
     seeds: tuple[int, ...]
     trials: Trials
     arms: tuple[str, ...]
-    compare: tuple[tuple[str, str], ...]
+    compare: tuple[tuple[str, ...], ...]
 
     def preset(self, variant: str) -> str:
         """Its name."""
@@ -137,14 +141,16 @@ class Experiment:
 
 
 def load_experiment(path: Path, quick: bool) -> Experiment:
-    """Read and check an experiment.
+    """Read and check an experiment, over the file of this folder that it names as its `base`.
 
     Args:
         quick: with what its key `quick` says laid over it: the machinery in minutes, which tells nothing.
     """
     where = str(path)
     required = ("title", "claim", "data", "size", "training", "variants", "mixtures", "sweep", "seeds", "trials")
-    d = mapping(load_yaml(path), where, (*required, "compare", "quick"), ("arms",))
+    own = mapping(load_yaml(path), where)
+    d = overlaid(load_yaml(path.parent / own.pop("base")), own) if "base" in own else own
+    d = mapping(d, where, (*required, "compare", "quick"), ("arms",))
     over = d.pop("quick")
     if quick:
         d = overlaid(d, mapping(over, f"{where}: quick"))
@@ -160,8 +166,8 @@ def load_experiment(path: Path, quick: bool) -> Experiment:
     for arm in (*arms, *itertools.chain(*compare)):
         if arm not in known or arm not in arms:
             raise ConfigError(f"{where}: '{arm}' is no variant/mixture that is run; there are {', '.join(arms)}")
-    if bad := [pair for pair in compare if len(pair) != 2]:
-        raise ConfigError(f"{where}: compare: expected pairs, got {bad}")
+    if bad := [one for one in compare if len(one) not in (2, 4)]:
+        raise ConfigError(f"{where}: compare: expected two arms, or four, got {bad}")
     experiment = Experiment(
         name=path.stem,
         title=text(d["title"], f"{where}: title"),
@@ -171,8 +177,8 @@ def load_experiment(path: Path, quick: bool) -> Experiment:
         training=mapping(d["training"], f"{where}: training"),
         variants=variants,
         mixtures=mixtures,
-        sweep=tuple(count(n, f"{where}: sweep", least=1) for n in _list(d["sweep"], f"{where}: sweep")),
-        seeds=tuple(count(n, f"{where}: seeds", least=0) for n in _list(d["seeds"], f"{where}: seeds")),
+        sweep=_numbers(d["sweep"], f"{where}: sweep", least=1),
+        seeds=_numbers(d["seeds"], f"{where}: seeds", least=0),
         trials=_trials(d["trials"], data, f"{where}: trials"),
         arms=arms,
         compare=compare,
@@ -182,8 +188,11 @@ def load_experiment(path: Path, quick: bool) -> Experiment:
 
 
 def _require_enough(experiment: Experiment, where: str) -> None:
-    """Every member finds its episodes."""
+    """Every member finds its episodes, and every mixture is tried in an action space that it has."""
+    tried = experiment.trials.data, experiment.trials.action_space
     for name, members in experiment.mixtures.items():
+        if tried not in [(m.data, m.action_space) for m in members]:
+            raise ConfigError(f"{where}: mixtures.{name} has no {tried[0]} in {tried[1]}, in which it is tried")
         for member in members:
             there = experiment.data[member.data].episodes
             last = max(experiment.sweep) if member.last is None else member.last
@@ -192,6 +201,13 @@ def _require_enough(experiment: Experiment, where: str) -> None:
                     f"{where}: mixtures.{name}: expected episodes from {member.first} to {last} of {member.data}, "
                     f"which has {there}"
                 )
+
+
+def _numbers(data: Any, where: str, least: int) -> tuple[int, ...]:
+    told = tuple(count(n, where, least=least) for n in _list(data, where))
+    if len(set(told)) != len(told):
+        raise ConfigError(f"{where}: expected different numbers, got {data}")
+    return told
 
 
 def _list(data: Any, where: str) -> list[Any]:

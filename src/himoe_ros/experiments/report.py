@@ -12,9 +12,9 @@ import numpy as np
 
 from ..core.observation import Floats
 from ..training.routing import information
-from ..trials.statistics import LEVEL, sign_flip, two_way_bootstrap, two_way_interval
 from .config import Cell, Experiment
 from .figure import Curve, draw_curves
+from .statistics import LEVEL, Difference, difference, holm, rate
 
 Result = Mapping[str, Any]
 POINTS = 100  # per cent
@@ -24,36 +24,26 @@ KINDS = ("as", "hb", "ada")
 class Results:
     """The results of an experiment, by what was compared."""
 
-    def __init__(self, experiment: Experiment, results: Sequence[Result]) -> None:
-        self.experiment = experiment
-        self.of = {Cell(**r["cell"]): r for r in results}
-        first = results[0]["trials"][0]
-        self.stages = [name for name, value in first.items() if isinstance(value, bool)]
+    def __init__(self, experiment: Experiment, of: Mapping[Cell, Result]) -> None:
+        self.experiment, self.of = experiment, of
+        self.stages = list(experiment.data[experiment.trials.data].load().stages)
 
     def runs(self, arm: str, n: int) -> list[Result]:
         """One of each seed, in order."""
-        return [
-            self.of[c]
-            for s in self.experiment.seeds
-            for c in self.of
-            if (c.arm, c.demonstrations, c.seed) == (arm, n, s)
-        ]
+        variant, mixture = arm.split("/")
+        return [self.of[Cell(variant, mixture, n, seed)] for seed in self.experiment.seeds]
 
     def reached(self, arm: str, n: int, stage: str) -> Floats:
         """(seeds, scenes) 1 where the stage was reached."""
         return np.array([[t[stage] for t in run["trials"]] for run in self.runs(arm, n)], dtype=float)
 
-    def rate(self, arm: str, n: int, stage: str) -> tuple[float, float, float]:
-        """Rate and interval of a stage, over seeds and scenes."""
-        reached = self.reached(arm, n, stage)
-        return float(reached.mean()), *two_way_interval(reached)
-
-    def differences(self, a: str, b: str, stage: str) -> Floats:
-        """(pairs, scenes) a minus b, of each pair of runs with the same demonstrations and seed."""
-        return np.concatenate([self.reached(a, n, stage) - self.reached(b, n, stage) for n in self.experiment.sweep])
+    def difference(self, arms: Sequence[str], stage: str) -> Difference:
+        """Of two arms, or of two differences of arms; each seed's rates over all demonstrations and scenes are one."""
+        rates = [np.mean([self.reached(arm, n, stage).mean(1) for n in self.experiment.sweep], axis=0) for arm in arms]
+        return difference(sum(sign * rate for sign, rate in zip((1, -1, -1, 1), rates, strict=False)))
 
 
-def write_report(experiment: Experiment, results: Sequence[Result], out: Path, command: str) -> Path:
+def write_report(experiment: Experiment, results: Mapping[Cell, Result], out: Path, command: str) -> Path:
     """Write NAME.md, NAME.svg, NAME_trials.csv and NAME_policies.csv.
 
     Args:
@@ -66,7 +56,7 @@ def write_report(experiment: Experiment, results: Sequence[Result], out: Path, c
     _trials_csv(told, out / f"{name}_trials.csv")
     _policies_csv(told, out / f"{name}_policies.csv")
     curves = [
-        Curve(arm, experiment.sweep, [told.rate(arm, n, told.stages[-1]) for n in experiment.sweep])
+        Curve(arm, experiment.sweep, [rate(told.reached(arm, n, told.stages[-1])) for n in experiment.sweep])
         for arm in experiment.arms
     ]
     draw_curves(curves, f"{experiment.title}: {told.stages[-1]}", "demonstrations", out / f"{name}.svg")
@@ -86,8 +76,8 @@ def _sections(told: Results, command: str) -> list[str]:
         f"[{name}_trials.csv]({name}_trials.csv), [{name}_policies.csv]({name}_policies.csv)."
     )
     tables = [
-        f"## {stage.capitalize()}\n\nRate and 95 % interval over seeds and scenes, by demonstrations.\n\n"
-        + _table(told, lambda arm, n, s=stage: _percent(*told.rate(arm, n, s)))
+        f"## {stage.capitalize()}\n\nRate, and its 95 % interval over seeds, by demonstrations.\n\n"
+        + _table(told, lambda arm, n, s=stage: _percent(*rate(told.reached(arm, n, s))))
         for stage in reversed(told.stages)
     ]
     return [
@@ -100,8 +90,9 @@ def _sections(told: Results, command: str) -> list[str]:
         "## Held out\n\nThe flow loss in the action space that is tried, of demonstrations that nobody trained on; "
         "mean and range over seeds.\n\n" + _table(told, lambda a, n: _held_out(told.runs(a, n))),
         "## What may be said\n\n" + _tests(told),
-        "## Routing\n\nBits that the choice of an expert tells about the member of the mixture; in brackets what as "
-        "many samples tell when they are dealt out at random. Mean over seeds and demonstrations.\n\n" + _routing(told),
+        "## Routing\n\nBits that the choice of an expert tells about the member of the mixture: mean and range over "
+        "layers, seeds and demonstrations, and what as many samples tell when they are dealt out at random.\n\n"
+        + _routing(told),
         "## Budgets\n\n" + _budgets(told),
     ]
 
@@ -133,59 +124,71 @@ def _held_out(runs: Sequence[Result]) -> str:
 
 
 def _tests(told: Results) -> str:
-    lines = []
-    for a, b in told.experiment.compare:
-        for stage in reversed(told.stages):
-            differences = told.differences(a, b, stage)
-            p, mean = sign_flip(differences.mean(1)), POINTS * differences.mean()
-            low, high = (POINTS * end for end in two_way_bootstrap(differences))
-            said = "not separable here"
-            if p < LEVEL:
-                said = f"{a if mean > 0 else b} is better here"
-            lines.append(
-                f"- {stage}: {a} against {b}: {mean:+.0f} points [{low:+.0f}, {high:+.0f}], p = {p:.3f}: {said}."
-            )
-    pairs = len(told.experiment.sweep) * len(told.experiment.seeds)
-    how = (
-        f"Differences of {pairs} pair(s) of runs with the same demonstrations and seed, 95 % intervals over runs and "
-        "scenes, and an exact test of the differences' signs."
-    )
-    return "\n".join([how, "", *lines])
+    """A sentence for each comparison, by the last stage."""
+    experiment, stage = told.experiment, told.stages[-1]
+    found = [told.difference(arms, stage) for arms in experiment.compare]
+    lines = [
+        f"By {stage}: mean differences over {len(experiment.seeds)} seeds, each over all demonstrations and scenes; "
+        f"95 % intervals and paired t tests over seeds, p adjusted for {len(found)} comparisons (Holm).",
+        "",
+    ]
+    for arms, one, p in zip(experiment.compare, found, holm([f.p for f in found]), strict=True):
+        said = "not separable with so many seeds"
+        if p < LEVEL:
+            said = "holds here" if one.mean > 0 else "the opposite holds here"
+        asked = f"{arms[0]} over {arms[1]}"
+        if len(arms) == 4:
+            asked = f"({asked}) beyond ({arms[2]} over {arms[3]})"
+        mean, low, high = (POINTS * value for value in (one.mean, one.low, one.high))
+        lines.append(f"- {asked}: {mean:+.0f} points [{low:+.0f}, {high:+.0f}], p = {p:.3f}: {said}.")
+    return "\n".join(lines)
 
 
 def _routing(told: Results) -> str:
     """Of each arm and kind of layer: what its experts tell of all members, and of each two."""
     together, pairs = [["", "kind", "bits"]], [["", "members", *map(str.upper, KINDS)]]
     for arm in told.experiment.arms:
+        names = [f"{m.data} {m.action_space}" for m in told.experiment.mixtures[arm.split("/")[1]]]
         layers = [one for n in told.experiment.sweep for run in told.runs(arm, n) for one in run["routing"]]
-        if not layers or len(layers[0]["members"]) < 2:
+        if not layers or len(names) < 2:
             continue
         of = {kind: [one for one in layers if one["kind"] == kind] for kind in KINDS}
         for kind in filter(of.get, KINDS):
-            bits, chance = (np.mean([one[k] for one in of[kind]]) for k in ("bits", "by_chance"))
-            together.append([arm, kind.upper(), f"{bits:.2f} ({chance:.2f})"])
-        names = layers[0]["members"]
+            chance = np.mean([one["by_chance"] for one in of[kind]])
+            together.append(
+                [arm, kind.upper(), f"{_spread([one['bits'] for one in of[kind]])}; {chance:.2f} by chance"]
+            )
         for a, b in combinations(range(len(names)), 2):
-            cells = [_apart(of[k], [a, b]) for k in KINDS]
-            pairs.append([arm, f"{names[a]} against {names[b]}", *cells])
+            apart = [[information(np.array(one["share"])[[a, b]]) for one in of[kind]] for kind in KINDS]
+            pairs.append([arm, f"{names[a]} against {names[b]}", *map(_spread, apart)])
     if len(together) == 1:
         return "No variant has both experts and several members."
-    between = "The same of two members (0: they use experts alike, 1: never the same):"
+    between = (
+        "The same of two members (0: they use experts alike, 1: never the same). AS experts are chosen by the mask "
+        "alone: members of one action space always meet the same."
+    )
     return "\n\n".join([_markdown(together), between, _markdown(pairs)])
 
 
-def _apart(layers: Sequence[Result], members: list[int]) -> str:
-    values = [information(np.array(one["share"])[members]) for one in layers]
-    return f"{np.mean(values):.2f}" if values else ""
+def _spread(values: Sequence[float]) -> str:
+    """Mean and range."""
+    return f"{np.mean(values):.2f} [{min(values):.2f}, {max(values):.2f}]" if len(values) else ""
 
 
 def _budgets(told: Results) -> str:
-    rows = [["", "parameters", "of the action expert, active a token", "training samples"]]
-    for arm in told.experiment.arms:
-        most = told.runs(arm, max(told.experiment.sweep))[0]
-        samples = ", ".join(f"{n} {k}" for k, n in most["samples"].items())
-        rows.append([arm, f"{most['parameters'] / 1e6:.2f} M", f"{most['active_in_expert'] / 1e6:.2f} M", samples])
-    return _markdown(rows)
+    experiment = told.experiment
+    rows = [["", "parameters", "of the action expert, active a token", "member: frames, share of the samples drawn"]]
+    for arm in experiment.arms:
+        most = told.runs(arm, max(experiment.sweep))[0]
+        members = experiment.mixtures[arm.split("/")[1]]
+        whole = sum(m.weight for m in members)
+        drawn = [
+            f"{m.data} {m.action_space}: {n}, {POINTS * m.weight / whole:.0f} %"
+            for m, n in zip(members, most["samples"], strict=True)
+        ]
+        parts = [f"{most[part] / 1e6:.2f} M" for part in ("parameters", "active_in_expert")]
+        rows.append([arm, *parts, "; ".join(drawn)])
+    return f"With {max(experiment.sweep)} demonstrations:\n\n{_markdown(rows)}"
 
 
 def _trials_csv(told: Results, path: Path) -> None:

@@ -19,53 +19,49 @@ import yaml
 from ..core.errors import TrainingError
 from ..core.reading import load_yaml, mapping, overlaid
 from ..model.config import load_model_config
+from ..recording.session import Session
 from ..resources import UNTRAINED, config
 from ..training.config import load_training
 from ..training.examples import open_sources
 from ..training.telling import LOG
-from ..trials.protocol import load_protocol
-from .cell import RESULT, prepare, run_cell, write_training_config
+from .cell import TRAINING, Job, job_of, prepare, run_cell
 from .config import Cell, Demonstrations, Experiment
 
 TELL_S = 10.0
+Result = Mapping[str, Any]
 
 
-def run_experiment(experiment: Experiment, work: Path, data: Path, workers: int) -> list[dict[str, Any]]:
+def run_experiment(experiment: Experiment, root: Path, name: str, workers: int) -> dict[Cell, Result]:
     """Do what is not yet done, and tell how it goes.
 
     Args:
-        work: folder of this experiment.
-        data: folder of the data sets, which experiments share.
+        root: folder of all experiments, which share data sets and cells.
+        name: of this one's folder there.
         workers: cells at a time.
 
     Returns:
         The result of each cell.
 
     Raises:
-        ConfigError, TrainingError, RecordingError: see there; what is done is kept.
+        HimoeError: a configuration, a data set or a cell is no good; what is done is kept.
     """
-    cells = experiment.cells()
-    models = write_presets(experiment, work)
-    told = [load_training(write_training_config(experiment, cell, work, data)) for cell in cells]
-    sizes = [load_model_config(one.model, models) for one in told]
-    for shown in experiment.data.values():
-        _demonstrate(shown, data, sizes[0].chunk_steps, workers)
-    for one, model in zip(
-        told, sizes, strict=True
-    ):  # what can be wrong is found, and pictures are kept, before step one
-        open_sources(one, model, config("embodiments"), config("datasets"))
-    missing = [cell for cell in cells if not _result(work, cell).is_file()]
-    if missing:
-        _compute(experiment, missing, work, workers)
-    return [json.loads(_result(work, cell).read_text()) for cell in cells]
-
-
-def _file(work: Path, cell: Cell) -> Path:
-    return work / "cells" / f"{cell.name}.yaml"
-
-
-def _result(work: Path, cell: Cell) -> Path:
-    return work / "cells" / cell.name / RESULT
+    session = Session(root)  # one at a time
+    try:
+        models = write_presets(experiment, root / name)
+        jobs = [job_of(experiment, cell, models, root) for cell in experiment.cells()]
+        told = [load_training(job.folder / TRAINING) for job in jobs]
+        sizes = [load_model_config(one.model, models) for one in told]
+        for shown in experiment.data.values():
+            _demonstrate(shown, root / "data", sizes[0].chunk_steps, workers)
+        for one, model in zip(
+            told, sizes, strict=True
+        ):  # what can be wrong is found, pictures are kept, before step one
+            open_sources(one, model, config("embodiments"), config("datasets"))
+        if missing := [job for job in jobs if not job.result.is_file()]:
+            _compute(missing, workers)
+        return {job.cell: json.loads(job.result.read_text()) for job in jobs}
+    finally:
+        session.close()
 
 
 def write_presets(experiment: Experiment, work: Path) -> Path:
@@ -86,13 +82,17 @@ def _demonstrate(shown: Demonstrations, data: Path, chunk_steps: int, workers: i
     bags, out = data / "bags" / shown.name, data / shown.name
     if out.is_dir():
         return
-    robot = load_protocol(shown.protocol, config("trials")).embodiment
     options = {
         **{"episodes": shown.episodes, "seed": shown.seed, "switch": shown.switch, "push": shown.push},
         **{"width": shown.pixels, "height": shown.pixels, "images": "jpeg", "workers": workers, "out": bags},
     }
     _himoe("sim", "record", shown.protocol, *_told(options))
-    terms = {"robot": robot, "held-out": shown.held_out, "chunk-steps": chunk_steps, "workers": workers}
+    terms = {
+        "robot": shown.load().embodiment,
+        "held-out": shown.held_out,
+        "chunk-steps": chunk_steps,
+        "workers": workers,
+    }
     _himoe("export", str(bags), str(out), *_told(terms))
 
 
@@ -107,30 +107,31 @@ def _himoe(*words: str) -> None:
         raise TrainingError(f"himoe {' '.join(words[:2])} failed, see above; the experiment goes on where it ended")
 
 
-def _compute(experiment: Experiment, cells: Sequence[Cell], work: Path, workers: int) -> None:
-    """Every cell in a process of a pool; the first one that fails ends it."""
+def _compute(jobs: Sequence[Job], workers: int) -> None:
+    """Every cell in a process of a pool; those that fail are told when the others are done."""
     os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo reads it when a worker imports it
     threads = max(1, (os.cpu_count() or 1) // workers)
-    begin, done = time.monotonic(), _steps(cells, work)
-    total = experiment.training["steps"] * len(cells)
+    begin, before, failed = time.monotonic(), _steps(jobs), []
+    total = sum(job.training["steps"] for job in jobs)
     with ProcessPoolExecutor(workers, get_context("spawn"), prepare, (threads,)) as pool:
-        waiting: dict[Future[None], Cell] = {pool.submit(run_cell, experiment, cell, work): cell for cell in cells}
+        waiting: dict[Future[None], Job] = {pool.submit(run_cell, job): job for job in jobs}
         while waiting:
             finished, _ = wait(waiting, TELL_S, FIRST_COMPLETED)
             for future in finished:
-                cell = waiting.pop(future)
+                job = waiting.pop(future)
                 if (error := future.exception()) is not None:
-                    pool.shutdown(cancel_futures=True)
-                    raise TrainingError(
-                        f"cell {cell.name} failed: {error}; see {work / 'cells' / cell.name / 'log.txt'}"
-                    ) from error
-            _tell(len(cells) - len(waiting), len(cells), _steps(cells, work), done, total, time.monotonic() - begin)
+                    failed.append(f"{job.cell.name}: {error} ({job.folder / 'log.txt'})")
+            _tell(len(jobs) - len(waiting), len(jobs), _steps(jobs), before, total, time.monotonic() - begin)
     print()
+    if failed:
+        raise TrainingError(
+            "\n  ".join([f"{len(failed)} of {len(jobs)} policies failed; the others are kept:", *failed])
+        )
 
 
-def _steps(cells: Sequence[Cell], work: Path) -> int:
+def _steps(jobs: Sequence[Job]) -> int:
     """Steps of training that are done."""
-    logs = (work / "cells" / cell.name / "run" / LOG for cell in cells)
+    logs = (job.folder / "run" / LOG for job in jobs)
     return sum(len(log.read_bytes().splitlines()) for log in logs if log.is_file())
 
 

@@ -64,16 +64,16 @@ class MoEConfig:
 class AdaConfig(MoEConfig):
     """AdaMoE (arXiv 2510.14300): weight of a chosen expert = f(router, adapter).
 
-    `weight` is "additive" (softmax(router) + a linear adapter, decoupled) or "csmoe" (softmax of a linear
-    map of the token and the router's softmax).
+    `weight` is "additive" (softmax(router) + a linear adapter, decoupled), "csmoe" (softmax of a linear map of the
+    token and the router's softmax), or "router" (softmax(router) alone: the two are not decoupled).
     """
 
     weight: str = "additive"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.weight not in ("additive", "csmoe"):
-            raise ConfigError(f"weight must be additive or csmoe, got {self.weight!r}")
+        if self.weight not in ("additive", "csmoe", "router"):
+            raise ConfigError(f"weight must be additive, csmoe or router, got {self.weight!r}")
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class HiMoEConfig:
 
 def load_model_config(name: str, folder: Path) -> HiMoEConfig:
     """Read `<folder>/<name>.yaml`; an unknown name lists the known ones."""
-    return parse_model_config({"name": name, **_merged(name, folder)}, f"{folder / name}.yaml")
+    return parse_model_config({"name": name, **load_preset(name, folder)}, f"{folder / name}.yaml")
 
 
 def parse_model_config(data: Mapping[str, Any], where: str) -> HiMoEConfig:
@@ -214,15 +214,15 @@ def preset_tokenizer(name: str, folder: Path) -> Path:
     raise ConfigError(f"preset '{name}' has no tokenizer of its own in {folder}; give a policy folder")
 
 
-def _merged(name: str, folder: Path) -> dict[str, Any]:
-    """A file on top of the one it names as its `base`; a key set to null there is taken away."""
+def load_preset(name: str, folder: Path) -> dict[str, Any]:
+    """What a preset says: its file on top of the one it names as its `base`; a key set to null there is taken away."""
     path = folder / f"{name}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yaml"))
         raise ConfigError(f"'{name}' is no model in {folder}; there are: {', '.join(known)}")
     own = mapping(load_yaml(path), str(path))
     base = own.pop("base", None)
-    return own if base is None else overlaid(_merged(base, folder), own)
+    return own if base is None else overlaid(load_preset(base, folder), own)
 
 
 def _kinds(data: Any, where: str) -> tuple[LayerKind, ...]:

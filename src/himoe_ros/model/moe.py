@@ -249,7 +249,7 @@ class AdaMoE(nn.Module):
     out = (shared(x) + sum over the k best of (softmax(router)_i + (W_scale x)_i) expert_i(x)) / 2
 
     The router selects; the weight adds an independent scale adapter and is not renormalised. The sibling
-    "csmoe" takes softmax(W_weight [x ; softmax(router)])_i as the weight.
+    "csmoe" takes softmax(W_weight [x ; softmax(router)])_i as the weight; "router", to compare with, softmax(router)_i.
     """
 
     def __init__(self, width: int, mlp: int, config: AdaConfig) -> None:
@@ -257,15 +257,17 @@ class AdaMoE(nn.Module):
         self.gate = Router(width, config)
         self.experts = Experts(width, config, silu=False)
         self.shared_experts = DenseMLP(width, mlp, silu=False)
-        self.additive = config.weight == "additive"
-        inputs = width if self.additive else width + config.experts
-        self.scale_adapter = nn.Linear(inputs, config.experts, bias=False)
+        self.weight = config.weight
+        inputs = {"additive": width, "csmoe": width + config.experts, "router": 0}[config.weight]
+        self.scale_adapter = nn.Linear(inputs, config.experts, bias=False) if inputs else None
 
     def forward(self, x_BTD: Tensor, _space: None) -> tuple[Tensor, Tensor]:
         """Returns the output (B, T, D) and the router's probabilities (B, T, E)."""
         selected = self.gate(x_BTD)
         probability_BTE = selected.probability.to(x_BTD.dtype)
-        if self.additive:
+        if self.weight == "router":
+            weight_BTE = probability_BTE
+        elif self.weight == "additive":
             weight_BTE = probability_BTE + self.scale_adapter(x_BTD)
         else:
             weight_BTE = self.scale_adapter(torch.cat([x_BTD, probability_BTE], dim=-1)).softmax(-1)
@@ -293,4 +295,5 @@ def upcycle(moe: AdaMoE, dense: DenseMLP, noise: float, generator: torch.Generat
             spread = torch.empty_like(stacked).normal_(0.0, 1.0, generator=generator)
             stacked.add_(spread, alpha=noise * weight.std().item())
     moe.gate.weight.normal_(0.0, ROUTER_STD, generator=generator)
-    moe.scale_adapter.weight.zero_()
+    if moe.scale_adapter is not None:
+        moe.scale_adapter.weight.zero_()

@@ -58,7 +58,12 @@ class LocalPolicy:
         self.space = space
         self.description = description
         self.took: Mapping[str, float] = {}
-        self._noise = torch.Generator().manual_seed(0)
+        self._noise = torch.Generator()
+        self.reseed(0)
+
+    def reseed(self, seed: int) -> None:
+        """From now on the noise that plans begin as goes on from this seed."""
+        self._noise.manual_seed(seed)
 
     def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
         """See Policy.act. Views the embodiment does not have are left out, not filled in."""

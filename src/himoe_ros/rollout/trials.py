@@ -10,7 +10,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from ..core.embodiment import ActionSpace, Embodiment
-from ..core.errors import GuardError
+from ..core.errors import GuardError, SimulationError
 from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.safety import SafetyLimits
 from ..sim.renderer import CameraRenderer
@@ -26,7 +26,10 @@ WATCH_S = 0.1  # between two looks of the judge
 
 
 class Planner(Interface):
-    """What is tried: see policy/policy.py."""
+    """What is tried: see policy/local.py."""
+
+    def reseed(self, seed: int) -> None:
+        """From now on chance, where plans depend on it, goes on from this seed."""
 
     def act(self, observation: Observation) -> ActionChunk:
         """A plan from this observation."""
@@ -42,6 +45,7 @@ class Outcome:
         verdict: what was reached.
         seconds: simulated, until the last stage was reached or the time was over.
         refused: plans that the guard refused.
+        stopped: why the control loop stopped the trial, or "".
     """
 
     setting: str
@@ -49,12 +53,13 @@ class Outcome:
     verdict: Verdict
     seconds: float
     refused: int
+    stopped: str
 
     @property
     def row(self) -> dict[str, Any]:
         """As a line of a table."""
         wrong = {"wrong_object": self.verdict.wrong_object, "wrong_target": self.verdict.wrong_target}
-        end = {"seconds": round(self.seconds, 2), "refused": self.refused}
+        end = {"seconds": round(self.seconds, 2), "refused": self.refused, "stopped": self.stopped}
         return {"setting": self.setting, "scene": self.scene, **self.verdict.stages, **wrong, **end}
 
 
@@ -85,37 +90,43 @@ class Rollouts:
         self._protocol, self._embodiment = protocol, embodiment
         self._workplace = Workplace(protocol, embodiment, space, safety)
         self._renderer = CameraRenderer(self._workplace.world.model, image_size, image_size)
-        self._noise = SensorNoise(image_size, image_size)
+        self._pixels = image_size
         self._rate = embodiment.control_rate_hz
         self._late = round(latency * self._rate)
 
     def run(self, policy: Planner, name: str, scene: int) -> Outcome:
-        """One trial of a setting, from the arms' home."""
+        """One trial of a setting, from the arms' home; setting and scene decide all that is drawn."""
         setting = self._protocol.settings[name]
         place, judge = self._workplace, judge_of(self._protocol, setting)
         place.lay_out(draw_layout(self._protocol, setting, scene))
         place.begin()
-        start, refused, plan = place.now, 0, None
+        policy.reseed(scene)
+        noise = SensorNoise(self._pixels, self._pixels)
+        start, refused, stopped, plan = place.now, 0, "", None
         replan, watch = round(REPLAN_S * self._rate), round(WATCH_S * self._rate)
         while place.now - start < self._protocol.time_limit and not judge.verdict.success:
             if place.ticks % replan == 0:
-                plan = policy.act(self._observation(setting.instruction))
+                plan = policy.act(self._observation(setting.instruction, noise))
             if place.ticks % replan == self._late:
                 try:
                     place.loop.accept(plan, place.now, place.now)
                 except GuardError:
                     refused += 1
-            place.act()
+            try:
+                place.act()
+            except SimulationError as error:
+                stopped = str(error)
+                break
             place.advance()
             if place.ticks % watch == 0:
                 judge.observe(place.truth())
-        return Outcome(setting.name, scene, judge.verdict, place.now - start, refused)
+        return Outcome(setting.name, scene, judge.verdict, place.now - start, refused, stopped)
 
-    def _observation(self, instruction: str) -> Observation:
+    def _observation(self, instruction: str, noise: SensorNoise) -> Observation:
         place, joints = self._workplace, self._workplace.joints()
         eef = self._embodiment.arms[0].tool(joints) if self._embodiment.tells_tool else None
         cameras = [c.name for c in self._embodiment.cameras]
-        images = {name: self._noise(self._renderer.render(place.world.data, name)) for name in cameras}
+        images = {name: noise(self._renderer.render(place.world.data, name)) for name in cameras}
         return Observation(place.now, images, RobotState(joints, eef), instruction)
 
     def close(self) -> None:

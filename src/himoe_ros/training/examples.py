@@ -110,13 +110,16 @@ def _opened(member: Member, config: TrainingConfig, model: HiMoEConfig, embodime
     learned = (episode >= first) & (episode < last)
     held_out = np.flatnonzero(~learned)
     if member.episodes is not None:
+        if not first <= member.episodes[0] < member.episodes[1] <= last:
+            raise TrainingError(
+                "{}: the mixture wants episodes {} to {}, its split trains on {} to {}".format(
+                    member.dataset, *member.episodes, first, last
+                )
+            )
         learned &= (episode >= member.episodes[0]) & (episode < member.episodes[1])
     training = np.flatnonzero(learned)
     if not len(training):
-        some = "" if member.episodes is None else ", the mixture wants {} to {}".format(*member.episodes)
-        raise TrainingError(
-            f"{member.dataset} has no sample to train on; its split says episodes {first} to {last}{some}"
-        )
+        raise TrainingError(f"{member.dataset} has no sample to train on; its split says episodes {first} to {last}")
     return Source(member, embodiment, space, data, samples, kept, training, held_out)
 
 

@@ -77,7 +77,7 @@ def activation(policy: str | Path, config: TrainingConfig, places: Places, sampl
     of: list[int] = []
     generator = torch.Generator().manual_seed(seed)
     for member, source in enumerate(sources):
-        every = np.random.default_rng(seed).permutation(len(source.data))[:samples]
+        every = np.random.default_rng([seed, member]).permutation(source.training)[:samples]
         for part in np.array_split(every, -(-len(every) // AT_ONCE)):
             batch = collate([examples[member, int(index), seed] for index in part])
             noise = torch.randn(batch.actions.shape, generator=generator)

@@ -67,6 +67,11 @@ class Run:
             _require_same(config_file, folder)
             self.sources = open_sources(self.config, model.config, places.embodiments, places.datasets)
         self.statistics = statistics(self.sources, model.config, self.config.std_floor)
+        known = model.config.expert.spaces
+        if model.config.expert.conditioning != "mask" and len(self.statistics) > known:
+            raise TrainingError(
+                f"{model.config.name} numbers {known} action spaces, the mixture has {len(self.statistics)}"
+            )
         terms = self.config.grounding
         things = things_meant(terms, places.trials) if terms else ()
         grounding = Grounding(model.config, len(things), terms.weight) if terms else None

@@ -6,14 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, comb, exp, inf, lgamma, log, sqrt
 
-import numpy as np
-
-from ..core.observation import Floats
-
 Z95 = 1.959963984540054  # standard normal: 95 % lie within
 Z80 = 0.8416212335729143  # 80 % lie below
 LEVEL = 0.05
-PAIRS = 20  # 2^20 ways to choose their signs
 MANY = 10_000  # trials; nobody runs more to tell two policies apart
 
 
@@ -87,43 +82,6 @@ def trials_needed(rate_a: float, rate_b: float) -> float:
         return inf
     spread = rate_a * (1 - rate_a) + rate_b * (1 - rate_b)
     return max(2, ceil((Z95 + Z80) ** 2 * max(spread, 0.02) / (rate_a - rate_b) ** 2))
-
-
-def sign_flip(differences: Sequence[float]) -> float:
-    """Two-sided p-value of an exact permutation test: paired differences, were either sign as likely.
-
-    With n pairs it cannot be smaller than 2 / 2^n.
-
-    Raises:
-        ValueError: more than `PAIRS` pairs.
-    """
-    if len(differences) > PAIRS:
-        raise ValueError(f"expected at most {PAIRS} pairs, whose signs are all tried, got {len(differences)}")
-    seen = abs(sum(differences)) - 1e-9
-    sums = [0.0]
-    for d in differences:
-        sums = [s + sign * d for s in sums for sign in (1, -1)]
-    return sum(abs(s) >= seen for s in sums) / len(sums)
-
-
-def two_way_bootstrap(values: Floats, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
-    """95 % interval of a mean over training runs and scenes, both drawn anew.
-
-    Args:
-        values: (R, S), of each run in each scene; all runs met the same scenes.
-    """
-    rng, (runs, scenes) = np.random.default_rng(seed), values.shape
-    means = [
-        values[np.ix_(rng.integers(runs, size=runs), rng.integers(scenes, size=scenes))].mean() for _ in range(draws)
-    ]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def two_way_interval(reached: Floats) -> tuple[float, float]:
-    """As `two_way_bootstrap` of (R, S) successes, 1 or 0, and no narrower than Wilson's interval of them all."""
-    pairs = two_way_bootstrap(reached), wilson(int(reached.sum()), reached.size)
-    return min(low for low, _ in pairs), max(high for _, high in pairs)
 
 
 def compare(
