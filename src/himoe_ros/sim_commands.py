@@ -63,7 +63,7 @@ def _protocol(task: str) -> str:
 
 
 def _trials(options: argparse.Namespace) -> int:
-    from .rollout.pool import Wanted, tried  # noqa: PLC0415 - MuJoCo reads MUJOCO_GL when imported
+    from .rollout.policy_trials import Wanted, tried  # noqa: PLC0415 - MuJoCo reads MUJOCO_GL when imported
 
     if not 0.0 <= options.latency_s <= LATEST_S:
         raise ConfigError(f"--latency-s: expected 0 to {LATEST_S:g}, got {options.latency_s:g}")

@@ -6,7 +6,7 @@ import json
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ from ..leaving import end_with_parent
 from ..model.config import load_preset
 from ..model.folder import STATISTICS
 from ..model.info import active_in_expert, parameters
-from ..policy.local import load_policy
 from ..policy.statistics import Statistics
 from ..recording.bag import write_whole
 from ..resources import config
-from ..rollout.trials import Rollouts, scenes
+from ..rollout.policy_trials import PolicyTrials, Wanted
+from ..rollout.trials import scenes
 from ..training.places import Places
 from ..training.routing import activation
 from ..training.run import POLICY, Run
@@ -141,17 +141,14 @@ def _routing(run: Run, policy: Path, places: Places) -> list[dict[str, Any]]:
 
 def _trials(experiment: Experiment, run: Path) -> Sequence[Mapping[str, Any]]:
     """Of each trial: setting, scene, stages, what went wrong."""
-    terms = experiment.trials
-    shown = experiment.data[terms.data]
-    protocol = replace(shown.load(), time_limit=terms.time_limit or shown.load().time_limit)
-    embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
-    space = embodiment.action_space(terms.action_space)
-    policy = load_policy(_policy_of(run, _tried(experiment)), embodiment, space)
-    rollouts = Rollouts(protocol, embodiment, space, load_safety(config("safety.yaml")), shown.pixels)
+    terms, shown = experiment.trials, experiment.data[experiment.trials.data]
+    policy = _policy_of(run, _tried(experiment))
+    told = 0.0, terms.time_limit or 0.0, shown.pixels, 0.0
+    trials = PolicyTrials(Wanted(shown.protocol, policy, terms.action_space, *told))
     try:
-        return [rollouts.run(policy, *one).row for one in scenes(protocol, terms.each, terms.seed)]
+        return [trials(*one).row for one in scenes(trials.protocol, terms.each, terms.seed)]
     finally:
-        rollouts.close()
+        trials.close()
 
 
 def _tried(experiment: Experiment) -> tuple[str, str]:

@@ -46,33 +46,45 @@ class Wanted:
         return replace(told, time_limit=self.time_limit or told.time_limit)
 
 
-class _Worker:
-    """Of one process: what is costly to make."""
+class PolicyTrials:
+    """Trials of one policy in this process: setting and scene -> outcome."""
 
     def __init__(self, wanted: Wanted) -> None:
-        import torch  # noqa: PLC0415 - the parent has no need of it
+        """
+        Raises:
+            ConfigError: the policy is for another robot or action space, or has not been trained.
+        """
+        from ..policy.local import load_policy  # noqa: PLC0415 - torch is slow to import
 
-        from ..policy.local import load_policy  # noqa: PLC0415
-
-        torch.set_num_threads(1)
-        protocol = wanted.load()
-        embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
+        self.protocol = wanted.load()
+        embodiment = load_embodiment(self.protocol.embodiment, config("embodiments"))
         space, safety = embodiment.action_space(wanted.action_space), load_safety(config("safety.yaml"))
-        self.policy = load_policy(wanted.policy, embodiment, space)
-        self.rollouts = Rollouts(protocol, embodiment, space, safety, wanted.pixels, wanted.latency)
+        self._policy = load_policy(wanted.policy, embodiment, space)
+        self._rollouts = Rollouts(self.protocol, embodiment, space, safety, wanted.pixels, wanted.latency)
+
+    def __call__(self, setting: str, scene: int) -> Outcome:
+        """See Rollouts.run."""
+        return self._rollouts.run(self._policy, setting, scene)
+
+    def close(self) -> None:
+        """Free the drawing context."""
+        self._rollouts.close()
 
 
-_worker: _Worker | None = None
+_trials: PolicyTrials | None = None  # of a worker's process
 
 
 def _prepare(wanted: Wanted) -> None:
+    import torch  # noqa: PLC0415 - the parent has no need of it
+
     end_with_parent()
-    global _worker  # noqa: PLW0603 - how a process pool keeps what is costly to make
-    _worker = _Worker(wanted)
+    torch.set_num_threads(1)
+    global _trials  # noqa: PLW0603 - how a process pool keeps what is costly to make
+    _trials = PolicyTrials(wanted)
 
 
 def _run(setting: str, scene: int) -> Outcome:
-    return _worker.rollouts.run(_worker.policy, setting, scene)
+    return _trials(setting, scene)
 
 
 def tried(wanted: Wanted, each: int, seed: int, workers: int) -> Iterator[Outcome]:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from himoe_ros.resources import policy_place
-from himoe_ros.rollout.pool import Wanted, tried
+from himoe_ros.rollout.policy_trials import Wanted, tried
 
 
 def himoe(*words: str) -> subprocess.CompletedProcess[str]:
