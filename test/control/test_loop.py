@@ -259,6 +259,28 @@ def test_home_opens_the_gripper_and_goes_to_the_home_posture():
     assert speeds.max() <= SAFETY.home_velocity_rad_s + 1e-6
 
 
+def test_a_robot_that_is_held_on_its_way_home_is_not_at_home():
+    bench = Bench()
+    bench.driver.positions = bench.driver.positions + np.array([0.0, 0.0, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0])
+    send, caught = bench.driver.send, bench.driver.positions[3]
+
+    def held(positions) -> None:
+        send(np.where(np.arange(8) == 3, caught, positions))
+
+    bench.driver.send = held
+    bench.loop.home()
+    bench.run(6.0)
+    assert bench.loop.mode is Mode.FAULTED
+    assert "expected the robot at home, joint4 is still 0.40 rad away: something holds it" in bench.loop.reason
+    count = len(bench.driver.sent)
+    bench.run(1.0)
+    assert len(bench.driver.sent) == count, "nothing more is sent"
+    bench.driver.send = send
+    bench.loop.home()
+    bench.run(6.0)
+    assert (bench.loop.mode, bench.loop.reason) == (Mode.DISARMED, "at home"), "freed, it goes home"
+
+
 def test_a_late_tick_never_makes_a_larger_step():
     bench = Bench(XARM7, "joints")
     bench.loop.arm()

@@ -19,6 +19,7 @@ from .motion import Motion
 from .states import FOLLOWING, SENDING, Mode, States
 
 ARRIVED = 1e-4  # rad, of a posture to rest at
+FOLLOWED_RAD, FOLLOW_S = 0.1, 3.0  # so near there the robot itself must be, so long after its command
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class ControlLoop:
         self._states = States()
         self._place = self._motion.command  # (N,) where a homing motion ends
         self._arrived = ""  # the reason to give there
+        self._there_since: float | None = None  # when the command was there
         self._last_tick: float | None = None
         self._waiting_stamp: float | None = None
 
@@ -185,7 +187,7 @@ class ControlLoop:
             return Tick(reading, None, None)
         require_finite(reading.positions, "joint positions of the robot")
         last = self._motion.command
-        command = self._next(now, steady, dt)
+        command = self._next(reading.positions, now, steady, dt)
         self._check(command, last, dt)
         self._driver.send(command)
         age = None
@@ -209,15 +211,15 @@ class ControlLoop:
         self._buffer.clear()
 
     def _move_to(self, place: Floats, reason: str, arrived: str) -> None:
-        self._place, self._arrived = place, arrived
+        self._place, self._arrived, self._there_since = place, arrived, None
         self._states.go(Mode.HOMING, reason)
 
-    def _next(self, now: float, steady: float, dt: float) -> Floats:
-        """(N,) positions to send at this tick."""
+    def _next(self, positions: Floats, now: float, steady: float, dt: float) -> Floats:
+        """(N,) positions to send at this tick, where the robot is at these."""
         if self.mode is Mode.HOMING:
             command = self._motion.go_to(self._place, self._safety.home_velocity_rad_s, dt)
             if self._motion.at_rest and np.all(np.abs(command - self._place) < ARRIVED):
-                self._states.go(Mode.DISARMED, self._arrived)
+                self._arrive(positions, steady)
             return command
         if self.mode is Mode.RUNNING and (target := self._target(now, steady)) is not None:
             return self._motion.follow(target, dt)
@@ -225,6 +227,20 @@ class ControlLoop:
         if self.mode is Mode.STOPPING and self._motion.at_rest:
             self._states.go(Mode.DISARMED, self.reason)
         return command
+
+    def _arrive(self, positions: Floats, steady: float) -> None:
+        """The command is where a homing motion ends, and that ends there once the robot is there, too."""
+        grippers = {arm.gripper.joint for arm in self._embodiment.arms}
+        away = dict(zip(self._embodiment.joint_names, np.abs(positions - self._place).tolist(), strict=True))
+        joint = max((name for name in away if name not in grippers), key=away.__getitem__)
+        self._there_since = steady if self._there_since is None else self._there_since
+        if away[joint] <= FOLLOWED_RAD:
+            self._states.go(Mode.DISARMED, self._arrived)
+        elif steady - self._there_since > FOLLOW_S:
+            raise DriverError(
+                f"expected the robot {self._arrived}, {joint} is still {away[joint]:.2f} rad away: something holds it; "
+                "free the arm, then send it there again"
+            )
 
     def _target(self, now: float, steady: float) -> Target | None:
         """The plan's target at this tick; None, and holding, where there is none any more."""
