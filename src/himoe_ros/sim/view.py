@@ -18,8 +18,8 @@ class SceneView:
         """See `build_scene`; width and height of the pictures, px."""
         self._world = World(build_scene(robot, things, shadows=shadows))
         self._renderer = CameraRenderer(self._world.model, width, height)
-        self._noise: dict[str, SensorNoise] = {}
-        self._size = height, width
+        cameras = (self._world.model.camera(i).name for i in range(self._world.model.ncam))
+        self._noise = {name: SensorNoise(height, width) for name in cameras}
 
     def change(self, camera: str, shift: float, light: float, seed: int) -> None:
         """See `change_view`."""
@@ -31,8 +31,8 @@ class SceneView:
 
     def render(self, camera: str) -> Image:
         """(H, W, 3) uint8 RGB, with the noise of a sensor of its own."""
-        noise = self._noise.setdefault(camera, SensorNoise(*self._size))
-        return noise(self._renderer.render(self._world.data, camera))
+        image = self._renderer.render(self._world.data, camera)
+        return self._noise[camera](image)
 
     def close(self) -> None:
         """Free the drawing context."""
