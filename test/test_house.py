@@ -85,7 +85,7 @@ ARROWS = {
     "model_commands": {"core", "model", "options", "policy", "resources", "training"},
     "check_commands": {"bringup", "control", "core", "resources"},
     "recording_commands": {"bringup", "core", "options", "recording", "resources", "runner"},
-    "sim_commands": {"bringup", "core", "resources", "rollout", "trials"},
+    "sim_commands": {"bringup", "core", "options", "resources", "rollout", "trials"},
     "training": {"core", "model", "page", "policy", "recording", "trials"},
     "train_commands": {"core", "policy", "resources", "training"},
     "serve_commands": {"core", "options", "policy", "resources"},

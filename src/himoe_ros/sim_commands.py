@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .bringup import environment
 from .core.errors import ConfigError
+from .options import add_command
 from .resources import config, policy_place, trained_space
 from .trials.protocol import load_protocol
 from .trials.summary import rate
@@ -24,35 +25,33 @@ def add_sim_commands(commands) -> None:
         required=True, metavar="WHAT"
     )
     text = "bags of the scripted expert, faster than real time; a session that is begun again goes on"
-    record = sim.add_parser("record", help=text, description=text[0].upper() + text[1:] + ".")
-    record.set_defaults(run=_record)
+    record = add_command(sim, "record", _record, text)
     text = "protocol, such as aloha/cup_handover, whose settings are shown in turn; of the xarm7 without a robot's name"
     record.add_argument("task", help=text)
-    record.add_argument("--out", default="sim_episodes", help="folder of the session (default: sim_episodes)")
-    record.add_argument("--episodes", type=_positive, default=100, help="how many shall be there (default: 100)")
-    record.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
-    record.add_argument("--seed", type=int, default=0, help="the same seed gives the same messages (default: 0)")
-    record.add_argument("--width", type=_positive, default=224, help="px, of an image (default: 224)")
-    record.add_argument("--height", type=_positive, default=224, help="px, of an image (default: 224)")
-    record.add_argument("--camera-rate-hz", type=float, default=10.0, help="images a second and camera (default: 10)")
-    record.add_argument("--images", default="", help="raw, jpeg, png or h264 (default: config/recording.yaml)")
+    record.add_argument("--out", default="sim_episodes", help="folder of the session")
+    record.add_argument("--episodes", type=_positive, default=100, help="how many shall be there")
+    record.add_argument("--workers", type=_positive, default=2, help="processes")
+    record.add_argument("--seed", type=int, default=0, help="the same seed gives the same messages")
+    record.add_argument("--width", type=_positive, default=224, help="px, of an image")
+    record.add_argument("--height", type=_positive, default=224, help="px, of an image")
+    record.add_argument("--camera-rate-hz", type=float, default=10.0, help="images a second and camera")
+    record.add_argument("--images", default="", help="raw, jpeg, png or h264; without it as config/recording.yaml says")
     text = "share of episodes before which the arm was on its way to another thing, so that a policy must listen"
-    record.add_argument("--switch", type=_share, default=0.0, help=f"{text} (default: 0)")
+    record.add_argument("--switch", type=_share, default=0.0, help=text)
     text = "chance, at every tenth of a second, that something holds the arm away from where it is sent"
-    record.add_argument("--push", type=_share, default=0.0, help=f"{text} (default: 0)")
+    record.add_argument("--push", type=_share, default=0.0, help=text)
 
     text = "trials of a policy in simulated time, quick and without the graph; `himoe trials run` has both"
-    tried = sim.add_parser("trials", help=text, description=text[0].upper() + text[1:] + ".")
-    tried.set_defaults(run=_trials)
+    tried = add_command(sim, "trials", _trials, text)
     tried.add_argument("task", help="protocol, as for record")
     tried.add_argument("--policy", required=True, help="folder, or name of one in config/policies")
-    tried.add_argument("--trials", type=_positive, default=4, help="of each setting (default: 4)")
-    tried.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
-    tried.add_argument("--seed", type=int, default=0, help="of the first scene (default: 0)")
-    tried.add_argument("--pixels", type=_positive, default=224, help="of the cameras' square images (default: 224)")
+    tried.add_argument("--trials", type=_positive, default=4, help="of each setting")
+    tried.add_argument("--workers", type=_positive, default=2, help="processes")
+    tried.add_argument("--seed", type=int, default=0, help="of the first scene")
+    tried.add_argument("--pixels", type=_positive, default=224, help="of the cameras' square images")
     tried.add_argument("--spread-m", type=float, default=0.0, help="of things from their places; 0: the protocol's")
     tried.add_argument("--time-limit-s", type=float, default=0.0, help="of a trial; 0: the protocol's")
-    text = "s from an image to the plan made of it, at most 0.4 (default: 0)"
+    text = "s from an image to the plan made of it, at most 0.4"
     tried.add_argument("--latency-s", type=float, default=0.0, help=text)
     tried.add_argument("--json", type=Path, metavar="FILE", help="write every trial to this file too")
 

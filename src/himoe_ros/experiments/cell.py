@@ -67,11 +67,11 @@ def job_of(experiment: Experiment, cell: Cell, models: Path, root: Path) -> Job:
     """
     mixture = []
     for member in experiment.mixtures[cell.mixture]:
-        shown = experiment.data[member.data]
+        data = experiment.data[member.data]
         mixture.append(
             {
-                "dataset": str(root / "data" / shown.name),
-                "embodiment": shown.load().embodiment,
+                "dataset": str(root / "data" / data.name),
+                "embodiment": data.loaded.embodiment,
                 "action_space": member.action_space,
                 "episodes": [member.first, cell.demonstrations if member.last is None else member.last],
                 "weight": member.weight,
@@ -80,10 +80,10 @@ def job_of(experiment: Experiment, cell: Cell, models: Path, root: Path) -> Job:
     preset = experiment.preset(cell.variant)
     training = {"model": preset, "mixture": mixture, **experiment.training, "seed": cell.seed}
     tried = experiment.data[experiment.trials.data]
-    embodiment = load_embodiment(tried.load().embodiment, config("embodiments"))
+    embodiment = load_embodiment(experiment.tried[0], config("embodiments"))
     safety = load_safety(config("safety.yaml"))
     depends = {**training, "model": load_preset(preset, models)}  # by content: two experiments may name it differently
-    trials = [experiment.trials, tried, tried.load().content, embodiment, safety]
+    trials = [experiment.trials, tried, tried.loaded.content, embodiment, safety]
     folder = root / "cells" / fingerprint([depends, trials])
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / TRAINING, yaml.safe_dump(training, sort_keys=False))
@@ -110,7 +110,7 @@ def run_cell(job: Job) -> None:
             "parameters": sum(parameters(model).values()),
             "active_in_expert": active_in_expert(model),
             "samples": [len(s.training) for s in run.sources],
-            "held_out": _held_out(run, _tried(job.experiment)),
+            "held_out": _held_out(run, job.experiment.tried),
             "routing": _routing(run, job.folder / "run" / POLICY, places),
             "trials": _trials(job.experiment, job.folder / "run"),
         }
@@ -142,19 +142,13 @@ def _routing(run: Run, policy: Path, places: Places) -> list[dict[str, Any]]:
 def _trials(experiment: Experiment, run: Path) -> Sequence[Mapping[str, Any]]:
     """Of each trial: setting, scene, stages, what went wrong."""
     terms, shown = experiment.trials, experiment.data[experiment.trials.data]
-    policy = _policy_of(run, _tried(experiment))
+    policy = _policy_of(run, experiment.tried)
     told = 0.0, terms.time_limit or 0.0, shown.pixels, 0.0
     trials = PolicyTrials(Wanted(shown.protocol, policy, terms.action_space, *told))
     try:
         return [trials(*one).row for one in scenes(trials.protocol, terms.each, terms.seed)]
     finally:
         trials.close()
-
-
-def _tried(experiment: Experiment) -> tuple[str, str]:
-    """The robot and action space of the trials."""
-    terms = experiment.trials
-    return experiment.data[terms.data].load().embodiment, terms.action_space
 
 
 def _policy_of(run: Path, key: tuple[str, str]) -> Path:

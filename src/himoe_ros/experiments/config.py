@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class Demonstrations:
 
     Attributes:
         pixels: width and height of the cameras' images.
-        held_out: share of the episodes, the last ones, that nothing is trained on.
+        held_out: share of the episodes that nothing is trained on; the last ones of the data set.
     """
 
     protocol: str
@@ -34,14 +35,15 @@ class Demonstrations:
     pixels: int
     held_out: float
 
-    def load(self) -> Protocol:
-        """The protocol that is shown."""
+    @cached_property
+    def loaded(self) -> Protocol:
+        """The protocol, read once."""
         return load_protocol(self.protocol, config("trials"))
 
     @property
     def name(self) -> str:
         """Of its folder: other demonstrations, and those of another protocol of this name, have another one."""
-        return f"{self.protocol.rpartition('/')[2]}_{fingerprint([self, self.load().content])[:8]}"
+        return f"{self.protocol.rpartition('/')[2]}_{fingerprint([self, self.loaded.content])[:8]}"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Member:
     first: int
     last: int | None
     weight: float
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.data} {self.action_space}"
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,15 @@ class Experiment:
     trials: Trials
     arms: tuple[str, ...]
     compare: tuple[tuple[str, ...], ...]
+
+    @property
+    def tried(self) -> tuple[str, str]:
+        """The robot and action space of the trials."""
+        return self.data[self.trials.data].loaded.embodiment, self.trials.action_space
+
+    def members(self, arm: str) -> tuple[Member, ...]:
+        """Of an arm's mixture."""
+        return self.mixtures[arm.split("/")[1]]
 
     def preset(self, variant: str) -> str:
         """Its name."""

@@ -26,7 +26,7 @@ class Results:
 
     def __init__(self, experiment: Experiment, of: Mapping[Cell, Result]) -> None:
         self.experiment, self.of = experiment, of
-        self.stages = list(experiment.data[experiment.trials.data].load().stages)
+        self.stages = list(experiment.data[experiment.trials.data].loaded.stages)
 
     def runs(self, arm: str, n: int) -> list[Result]:
         """One of each seed, in order."""
@@ -148,7 +148,7 @@ def _routing(told: Results) -> str:
     """Of each arm and kind of layer: what its experts tell of all members, and of each two."""
     together, pairs = [["", "kind", "bits"]], [["", "members", *map(str.upper, KINDS)]]
     for arm in told.experiment.arms:
-        names = [f"{m.data} {m.action_space}" for m in told.experiment.mixtures[arm.split("/")[1]]]
+        names = [member.name for member in told.experiment.members(arm)]
         layers = [one for n in told.experiment.sweep for run in told.runs(arm, n) for one in run["routing"]]
         if not layers or len(names) < 2:
             continue
@@ -180,11 +180,10 @@ def _budgets(told: Results) -> str:
     rows = [["", "parameters", "of the action expert, active a token", "member: frames, share of the samples drawn"]]
     for arm in experiment.arms:
         most = told.runs(arm, max(experiment.sweep))[0]
-        members = experiment.mixtures[arm.split("/")[1]]
+        members = experiment.members(arm)
         whole = sum(m.weight for m in members)
         drawn = [
-            f"{m.data} {m.action_space}: {n}, {POINTS * m.weight / whole:.0f} %"
-            for m, n in zip(members, most["samples"], strict=True)
+            f"{m.name}: {n}, {POINTS * m.weight / whole:.0f} %" for m, n in zip(members, most["samples"], strict=True)
         ]
         parts = [f"{most[part] / 1e6:.2f} M" for part in ("parameters", "active_in_expert")]
         rows.append([arm, *parts, "; ".join(drawn)])

@@ -53,12 +53,12 @@ def run_experiment(experiment: Experiment, root: Path, name: str, workers: int) 
         sizes = [load_model_config(one.model, models) for one in told]
         for shown in experiment.data.values():
             _demonstrate(shown, root / "data", sizes[0].chunk_steps, workers)
-        for one, model in zip(
-            told, sizes, strict=True
-        ):  # what can be wrong is found, pictures are kept, before step one
-            open_sources(one, model, config("embodiments"), config("datasets"))
-        if missing := [job for job in jobs if not job.result.is_file()]:
-            _compute(missing, workers)
+        missing = [i for i, job in enumerate(jobs) if not job.result.is_file()]
+        # What can be wrong with the data is found, and pictures are kept, before step one; once for each mixture.
+        for i in {str(told[i].members): i for i in missing}.values():
+            open_sources(told[i], sizes[i], config("embodiments"), config("datasets"))
+        if missing:
+            _compute([jobs[i] for i in missing], workers)
         return {job.cell: json.loads(job.result.read_text()) for job in jobs}
     finally:
         session.close()
@@ -88,7 +88,7 @@ def _demonstrate(shown: Demonstrations, data: Path, chunk_steps: int, workers: i
     }
     _himoe("sim", "record", shown.protocol, *_told(options))
     terms = {
-        "robot": shown.load().embodiment,
+        "robot": shown.loaded.embodiment,
         "held-out": shown.held_out,
         "chunk-steps": chunk_steps,
         "workers": workers,

@@ -77,13 +77,14 @@ class GymWorld:
             raise ConfigError(
                 f"gym-aloha is not installed with what it needs ({error}); run: make gym-aloha"
             ) from error
-        self._names, self._dt, self._constants = arms, constants.DT, constants
+        self._names, self._dt = arms, constants.DT
         self._env = gymnasium.make(ENVIRONMENT, disable_env_checker=True).unwrapped
         blank = {"top": np.zeros((1, 1, 3), np.uint8)}
         self._env._env.task.get_observation = lambda _physics: {"images": blank}
         self._env.reset(seed=0)
         self.physics: Any = self._env._env.physics
-        self.opening = constants.normalize_puppet_gripper_position
+        self.opening = constants.normalize_puppet_gripper_position  # of a finger, m
+        self._finger = constants.unnormalize_puppet_gripper_position  # of an opening
         start = np.array(constants.START_ARM_POSE)
         self.action = np.concatenate([start[:6], [1.0], start[8:14], [1.0]])
         self.arms = (GymServos(self, 0), GymServos(self, 7))
@@ -127,7 +128,7 @@ class GymWorld:
         """Show a configuration that another process sent; see World."""
         value = dict(zip(names, values, strict=True))
         for arm, servos in zip(self._names, self.arms, strict=True):
-            finger = self._constants.unnormalize_puppet_gripper_position(arm.gripper.opening(value[arm.gripper.joint]))
+            finger = self._finger(arm.gripper.opening(value[arm.gripper.joint]))
             servos.show([*(value[joint] for joint in arm.joints), finger, -finger])
         box = [value[f"{CUBE}.{part}"] for part in POSE]
         self.physics.named.data.qpos[BOX] = np.array(box) + ORIGIN

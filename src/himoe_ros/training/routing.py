@@ -50,9 +50,8 @@ class Activation:
         Args:
             shuffled: samples are dealt out to members at random: what as many samples tell by chance.
         """
-        return information(
-            _means(self.share[layer], self.member if shuffled is None else shuffled.permutation(self.member))
-        )
+        member = self.member if shuffled is None else shuffled.permutation(self.member)
+        return information(_means(self.share[layer], member))
 
 
 @torch.no_grad()
@@ -88,8 +87,8 @@ def activation(policy: str | Path, config: TrainingConfig, places: Places, sampl
                 share[layer].append(F.one_hot(chosen, probability.shape[-1]).sum(2).float().mean(1).numpy())
             of.extend([member] * len(part))
     names = tuple(f"{s.member.dataset.name}, {s.space.name}" for s in sources)
-    told_kinds = {i: kinds[i] for i in mixtures}
-    return Activation(names, told_kinds, np.array(of), {i: np.concatenate(some) for i, some in share.items()})
+    shares = {i: np.concatenate(some) for i, some in share.items()}
+    return Activation(names, {i: kinds[i] for i in mixtures}, np.array(of), shares)
 
 
 def information(share_DE: np.ndarray) -> float:
