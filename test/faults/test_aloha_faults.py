@@ -144,6 +144,20 @@ def test_19_one_follower_falls_silent_and_both_hold_until_a_person_arms(moving, 
     moving.check_still(armed)
 
 
+def test_an_arm_that_something_holds_arrives_nowhere_until_a_person_frees_it(moving):
+    """Protected by ControlLoop, whose motions end by where the robot is."""
+    moving.source.stop()
+    moving.watching.wait(lambda: moving.mode() == "holding", 5.0)
+    moving.inject("held follower_right")
+    moving.watching.wait(lambda: moving.watching.call("controller/park").success, 5.0)
+    moving.watching.wait(lambda: moving.mode() == "faulted", 15.0)
+    assert "expected the robot parked, right_" in moving.reason() and "something holds it" in moving.reason()
+    assert moving.watching.call("sim/free").success
+    moving.watching.wait(lambda: moving.watching.call("controller/home").success, 5.0)
+    moving.watching.wait(lambda: (moving.mode(), moving.reason()) == ("disarmed", "at home"), 10.0)
+    moving.check_steps()
+
+
 def test_19_xs_sdk_dies_the_controller_lives_and_arming_works_once_it_is_back(moving):
     """Protected by bounded waits of InterbotixArm, and by the node, which survives every DriverError."""
     os.kill(pid_of("sim_aloha"), signal.SIGKILL)

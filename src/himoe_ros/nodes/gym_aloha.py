@@ -56,9 +56,16 @@ class GymServos:
         """What the next steps of the environment are given."""
         self._world.action[self._first : self._first + 7] = [*joints, opening]
 
-    def show(self, positions: Sequence[float]) -> None:
-        """Put the arm there: six joints and both fingers."""
-        self._world.physics.data.qpos[self._qpos : self._qpos + 8] = positions
+    def show(self, joints: Sequence[float], opening: float) -> None:
+        """Put the arm there."""
+        finger = self._world.finger(opening)
+        self._world.physics.data.qpos[self._qpos : self._qpos + 8] = [*joints, finger, -finger]
+
+    def free(self) -> None:
+        """See Servos."""
+        *joints, opening = self._world.action[self._first : self._first + 7]
+        self.show(joints, opening)
+        self._world.physics.data.qvel[self._qpos : self._qpos + 8] = 0.0
 
 
 class GymWorld:
@@ -84,7 +91,7 @@ class GymWorld:
         self._env.reset(seed=0)
         self.physics: Any = self._env._env.physics
         self.opening = constants.normalize_puppet_gripper_position  # of a finger, m
-        self._finger = constants.unnormalize_puppet_gripper_position  # of an opening
+        self.finger = constants.unnormalize_puppet_gripper_position  # of an opening
         start = np.array(constants.START_ARM_POSE)
         self.action = np.concatenate([start[:6], [1.0], start[8:14], [1.0]])
         self.arms = (GymServos(self, 0), GymServos(self, 7))
@@ -101,6 +108,12 @@ class GymWorld:
     def reset(self, layout: Layout) -> None:
         """As at the beginning."""
         self.lay_out(layout)
+
+    def free(self) -> None:
+        """See World."""
+        for servos in self.arms:
+            servos.free()
+        self.physics.forward()
 
     def lay_out(self, layout: Layout) -> None:
         """Put the cube somewhere, at rest; the arms stay."""
@@ -128,8 +141,7 @@ class GymWorld:
         """Show a configuration that another process sent; see World."""
         value = dict(zip(names, values, strict=True))
         for arm, servos in zip(self._names, self.arms, strict=True):
-            finger = self._finger(arm.gripper.opening(value[arm.gripper.joint]))
-            servos.show([*(value[joint] for joint in arm.joints), finger, -finger])
+            servos.show([value[joint] for joint in arm.joints], arm.gripper.opening(value[arm.gripper.joint]))
         box = [value[f"{CUBE}.{part}"] for part in POSE]
         self.physics.named.data.qpos[BOX] = np.array(box) + ORIGIN
         self.physics.forward()

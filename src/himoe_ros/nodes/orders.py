@@ -11,12 +11,13 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
-from ..control.states import FOLLOWING
+from ..control.states import FOLLOWING, Mode
 from ..core.errors import HimoeError
 from .managed import ManagedNode
 from .trial_view import TrialView
 
 ANSWER_WITHIN_S, HOME_WITHIN_S, AGAIN_S = 10.0, 30.0, 0.2
+SIMULATOR = ("sim/reset", "sim/free")
 CONTROLLER = ("controller/arm", "controller/disarm", "controller/home")
 RECORDER = ("recorder/start", "recorder/save", "recorder/save_failure", "recorder/discard")
 FOLLOWS = frozenset(mode.value for mode in FOLLOWING)  # in which the controller takes chunks
@@ -36,8 +37,8 @@ class Orders:
             alive: called often; what it raises ends the waiting.
             simulated, bags: whether a simulator and a recorder are there.
         """
-        self._view, self._alive, self._bags = view, alive, bags
-        names = [*CONTROLLER, *(["sim/reset"] if simulated else []), *(RECORDER if bags else [])]
+        self._view, self._alive, self._simulated, self._bags = view, alive, simulated, bags
+        names = [*CONTROLLER, *(SIMULATOR if simulated else []), *(RECORDER if bags else [])]
         self._triggers = {name: node.create_client(Trigger, name) for name in names}
         nodes = [*(["sim_robot"] if simulated else []), *(["recorder"] if bags else [])]
         self._parameters = {name: node.create_client(SetParameters, f"{name}/set_parameters") for name in nodes}
@@ -78,15 +79,29 @@ class Orders:
         return told or "No node reports a problem"
 
     def home(self, within: float) -> None:
-        """Move the arm to its home posture, and wait until it is there; the order is repeated for so long."""
-        asked = time.monotonic()
+        """Move the arm to its home posture, and wait until it is there; the order is repeated for so long.
+
+        A simulated arm that something holds on its way is freed once: nobody stands beside it.
+        """
+        try:
+            self._go_home(within)
+        except HimoeError:
+            if not self._simulated or self._view.state[0] != Mode.FAULTED.value:
+                raise
+            self.call("sim/free")
+            self._go_home(within)
+
+    def _go_home(self, within: float) -> None:
         self.call("controller/home", within)
+        asked = time.monotonic()
 
-        def there() -> bool:
-            mode, reason, at = self._view.state
-            return at > asked and (mode, reason) == ("disarmed", "at home")
+        def ended() -> bool:
+            mode, _, at = self._view.state
+            return at > asked and mode != Mode.HOMING.value
 
-        self.wait(there, HOME_WITHIN_S, lambda: f"the arm is not at home ({', '.join(self._view.state[:2])})")
+        self.wait(ended, HOME_WITHIN_S, lambda: "the arm did not come home")
+        if (told := self._view.state[:2]) != (Mode.DISARMED.value, "at home"):
+            raise HimoeError(f"the arm is not at home ({', '.join(told)})")
 
     def arm(self, within: float) -> None:
         """As soon as the controller lets us: a policy may still be loading, or wait for a fresh image."""

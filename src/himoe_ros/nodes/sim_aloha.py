@@ -73,11 +73,16 @@ class SimAloha(SimWorkplace):
                 sdk.tell()
 
     def inject(self, fault: str) -> None:
-        """`silent NAME`, `mute NAME SERVICE`, `heal NAME`."""
+        """`silent NAME`, `mute NAME SERVICE`, `heal NAME` of both; `held NAME` until the service sim/free."""
         kind, name, *rest = (*fault.split(), "", "")
-        known = f"silent NAME, mute NAME SERVICE, heal NAME; names: {', '.join(self._sdks)}; services: {SERVICES}"
-        if name not in self._sdks or kind not in ("silent", "mute", "heal"):
+        names = list(self._sdks)
+        known = f"silent NAME, mute NAME SERVICE, heal NAME, held NAME; names: {', '.join(names)}; services: {SERVICES}"
+        if name not in names or kind not in ("silent", "mute", "heal", "held"):
             raise SimulationError(f"there is no fault '{fault}'; there are: {known}")
+        if kind == "held":
+            with self._lock:
+                self._world.arms[names.index(name)].seize()
+            return
         sdk = self._sdks[name]
         if kind == "mute":
             if rest[0] not in SERVICES:

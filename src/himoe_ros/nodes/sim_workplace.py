@@ -43,6 +43,7 @@ class SimWorkplace(ManagedNode):
         self.parameter("seed", 0)
         self._state = self.create_publisher(JointState, "sim/state", RECORD)
         self.trigger("sim/reset", self._reset)
+        self.trigger("sim/free", self._free)
         self.parameter("fault", "")  # setting it makes a fault happen; see `inject`
         self.add_on_set_parameters_callback(self._on_parameters)
 
@@ -119,6 +120,11 @@ class SimWorkplace(ManagedNode):
             self._world.lay_out(layout)
         places = ", ".join(f"{name} ({x:.3f}, {y:.3f})" for name, (x, y, _) in layout.items())
         return f"seed {self.get_parameter('seed').value}: {places} m"
+
+    def _free(self) -> str:
+        with self._lock:
+            self._world.free()
+        return "every arm is where its servos pull it"
 
     def _layout(self) -> Layout:
         seed, name = self.get_parameter("seed").value, self.get_parameter("setting").value

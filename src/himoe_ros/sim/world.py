@@ -71,6 +71,11 @@ class World:
                 self.data.qvel[dof : dof + 6] = 0.0
         mujoco.mj_forward(self.model, self.data)
 
+    def free(self) -> None:
+        """Take every arm out of what holds it; see Servos."""
+        for arm in self.arms:
+            arm.free()
+
     def step(self, seconds: float) -> None:
         """Advance the physics by the whole number of time steps nearest to `seconds`."""
         steps = round(seconds / self.model.opt.timestep)
