@@ -131,10 +131,6 @@ def test_an_operator_judges_and_nothing_succeeds_by_mistake(workplace, tmp_path)
     ("arguments", "words"),
     [
         (("run", "xarm7/juggling", "--policy", "expert"), "'xarm7/juggling' is no protocol in .* there are: aloha/"),
-        (
-            ("run", "aloha/fold_shorts", "--policy", "himoe_small"),
-            "simulation has no .*shorts|no judge knows",
-        ),
         (("run", "xarm7/cup_in_cup", "--policy", "a,b"), "different policies without commas"),
         (("report", "/nowhere"), "expected the log of a session at /nowhere"),
         (("resume", "/nowhere"), "expected the log of a session at /nowhere"),

@@ -10,6 +10,7 @@ from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.resources import config
 from himoe_ros.sim.aloha_scene import ALOHA
 from himoe_ros.sim.scene import Scene, build_scene
+from himoe_ros.sim.shorts import LEFT_LEG, MIDDLE, RIGHT_LEG, SHORTS
 from himoe_ros.sim.world import World
 from himoe_ros.trials.judge import Judge
 from himoe_ros.trials.judges import judge_of
@@ -17,7 +18,9 @@ from himoe_ros.trials.layout import draw_layout, things_of
 from himoe_ros.trials.protocol import load_protocol
 
 EMBODIMENT = load_embodiment("aloha", config("embodiments"))
-HANDOVER, SCOOP = (load_protocol(f"aloha/{name}", config("trials")) for name in ("cup_handover", "scoop"))
+HANDOVER, SCOOP, FOLD = (
+    load_protocol(f"aloha/{name}", config("trials")) for name in ("cup_handover", "scoop", "fold_shorts")
+)
 CUPS = ("red_beaker", "yellow_beaker", "blue_beaker")
 
 
@@ -88,3 +91,28 @@ def test_the_expert_pushes_the_bowl_scoops_and_pours(operate, setting):
     judge = judge_of(SCOOP, asked)
     operate(world, SCOOP, asked, judge)
     assert judge.verdict.success and not judge.verdict.wrong_object
+
+
+def test_the_expert_folds_shorts_twice(operate):
+    asked = FOLD.settings["black"]
+    world, judge = World(build_scene("aloha", things_of(FOLD))), judge_of(FOLD, asked)
+    world.reset(draw_layout(FOLD, asked, 1))
+    operate(world, FOLD, asked, judge)
+    assert list(judge.verdict.stages.values()) == [True, True]
+    world.reset(draw_layout(FOLD, asked, 1))
+    folds = [v for n, v in zip(world.state_names(), world.state(), strict=True) if n.startswith("black_shorts.")][7:]
+    assert folds == pytest.approx([0.0] * 3, abs=0.02), "a person has opened them"
+
+
+@pytest.mark.parametrize("garment", SHORTS)
+def test_corners_of_shorts_are_where_the_model_has_them(garment):
+    world, shape = World(build_scene("aloha", [garment])), SHORTS[garment]
+    hinges = {MIDDLE: 1.9, LEFT_LEG: -0.7, RIGHT_LEG: 1.1}
+    world.reset({garment: (0.02, -0.01, 0.4)})
+    world.set_state([f"{garment}.{name}" for name in hinges], list(hinges.values()))
+    origin = world.data.body(garment).xpos
+    model, ball = world.model, mujoco.mjtGeom.mjGEOM_SPHERE
+    balls = [g for g in range(model.ngeom) if model.geom_type[g] == ball and model.geom_contype[g]]
+    there = sorted(world.data.geom_xpos[g].round(3).tolist() for g in balls)
+    told = sorted(shape.place_of(name, origin, 0.4, hinges).round(3).tolist() for name in shape.balls)
+    assert np.array(told) == pytest.approx(np.array(there), abs=2e-3)

@@ -301,9 +301,54 @@ def test_a_cup_that_lies_on_the_plate_or_is_another_was_not_handed_over():
     assert reached(verdict) == [False, False, False] and verdict.wrong_object == "blue_beaker"
 
 
-@pytest.mark.parametrize("name", ["aloha/fold_shorts", "aloha/fold_shorts_novel"])
-def test_no_judge_pretends_to_know_a_task(name):
-    protocol = load_protocol(name, config("trials"))
+class Folding:
+    """Moments of shorts between two open hands."""
+
+    protocol = load_protocol("aloha/fold_shorts", config("trials"))
+
+    def moment(self, middle=0.0, legs=0.0, up=UP, folding=0.0, hands=((1.0, 0.02), (1.0, 0.02))) -> Truth:
+        """Hands: opening, and m over the table."""
+        hinges = {"middle": middle, "left_leg": -legs, "right_leg": legs}
+        garment = replace(pose("black_shorts", [0.0, 0.0, 0.0], up=up), hinges=hinges, folding=folding)
+        held = {
+            arm: Hand(opening, np.array([0.0, 0.0, z]))
+            for arm, (opening, z) in zip(("left", "right"), hands, strict=True)
+        }
+        return Truth(0.0, {"black_shorts": garment}, held)
+
+    def after(self, *moments: Truth) -> Verdict:
+        judge = judge_of(self.protocol, self.protocol.settings["black"])
+        for index, moment in enumerate(moments):
+            for tick in range(10):
+                judge.observe(replace(moment, time_s=index + 0.1 * tick))
+        return judge.verdict
+
+
+def test_shorts_are_folded_once_then_twice():
+    scene = Folding()
+    once, twice = scene.moment(3.06), scene.moment(3.14, legs=3.1)
+    assert reached(scene.after(scene.moment(), once, twice)) == [True, True]
+    assert reached(scene.after(once)) == [True, False]
+    assert reached(scene.after(scene.moment(2.0), scene.moment(legs=3.1))) == [False, False], "across is not along"
+    assert reached(scene.after(once, scene.moment(0.5, legs=3.1))) == [True, False], "it came open again"
+    assert reached(scene.after(once, scene.moment(3.14, legs=1.6))) == [True, False]
+
+
+@pytest.mark.parametrize(
+    "unready", [{"hands": ((1.0, 0.02), (0.3, 0.02))}, {"folding": 2.0}, {"up": [0.0, 0.7, 0.7]}], ids=str
+)
+def test_shorts_that_are_held_or_move_or_stand_are_not_folded(unready):
+    scene = Folding()
+    assert reached(scene.after(scene.moment(3.06, **unready))) == [False, False]
+
+
+def test_a_closed_hand_over_the_table_holds_no_shorts():
+    scene = Folding()
+    assert reached(scene.after(scene.moment(3.06, hands=((0.0, 0.25), (0.0, 0.12))))) == [True, False]
+
+
+def test_no_judge_pretends_to_know_a_task():
+    protocol = replace(load_protocol("aloha/fold_shorts", config("trials")), stages={"iron": "", "hang": ""})
     with pytest.raises(
         ConfigError, match=r"no judge knows .* it knows some of pick, grasp, transfer, then one of place"
     ):
@@ -368,6 +413,6 @@ def test_an_impossible_reset_is_told():
     few = replace(protocol, places={"cup": replace(cup, y=np.array([0.0, 0.2]))})
     with pytest.raises(ConfigError, match="2 places for 3 of 'cup'"):
         draw_layout(few, setting, 0)
-    unknown = load_protocol("aloha/fold_shorts", config("trials"))
+    unknown = replace(load_protocol("aloha/fold_shorts", config("trials")), objects=("kilt",))
     with pytest.raises(ConfigError, match="no size is known of"):
         draw_layout(unknown, next(iter(unknown.settings.values())), 0)

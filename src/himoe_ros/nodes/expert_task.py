@@ -13,11 +13,14 @@ from ..core.errors import ConfigError
 from ..core.observation import Floats
 from ..core.unified import values_pose
 from ..sim.expert import HELD_M, STEP_S, Expert, Task
+from ..sim.fold import FoldExpert
 from ..sim.handover import HandoverExpert
 from ..sim.hands import TURN_RAD, hand_pose, pitch_of, roll_of
 from ..sim.scoop import ScoopExpert
+from ..sim.shorts import SHORTS
 from ..sim.transfer import ROLLS, TransferExpert
 from ..teleop.tool import Target, tool_slots
+from ..trials.fold_judge import FOLD
 from ..trials.protocol import Protocol, Setting
 from ..trials.reward_judge import REWARDED
 from ..trials.scoop_judge import SCOOP, in_spoon
@@ -57,6 +60,8 @@ def scripted(embodiment: Embodiment, protocol: Protocol, setting: Setting, rng: 
         return Handover(embodiment, setting, rng)
     if list(protocol.stages) == SCOOP:
         return Scoop(embodiment, setting, rng)
+    if list(protocol.stages) == FOLD:
+        return Fold(embodiment, setting, rng)
     if list(protocol.stages) == REWARDED:
         return Transfer(embodiment, setting, rng)
     return OneHand(embodiment, *expert_task(protocol, setting), rng)
@@ -155,10 +160,16 @@ class OneHand:
         return np.array(rows), minds
 
 
+class _Expert(Interface):
+    """Of sim/, for two hands; their plans take different things."""
+
+    done: bool
+
+
 class _TwoHands:
     """What experts of two arms share: where the hands are, and their strides as targets."""
 
-    def __init__(self, embodiment: Embodiment, expert: HandoverExpert | ScoopExpert | TransferExpert) -> None:
+    def __init__(self, embodiment: Embodiment, expert: _Expert) -> None:
         self._arms, self._expert = embodiment.arms, expert
 
     @property
@@ -172,10 +183,19 @@ class _TwoHands:
         openings = np.array([arm.gripper.opening(joints[arm.gripper.joint]) for arm in self._arms])
         return np.array([p[:3, 3] for p in poses]), np.array([pitch_of(p) for p in poses]), openings
 
-    def _targets(self, rows: Floats) -> list[list[Target]]:
-        return [
-            [(hand_pose(arm, r[:3], r[3]), float(r[4])) for arm, r in zip(self._arms, row, strict=True)] for row in rows
-        ]
+    def _rolls(self, joints: Mapping[str, float]) -> Floats:
+        """(2,) rad, of the hands about the way they point."""
+        return np.array([roll_of(arm, arm.tool(joints)) for arm in self._arms])
+
+    def _targets(self, rows: Floats, rolls: Floats | None = None, wanted: Floats | None = None) -> list[list[Target]]:
+        """Of strides; where the hands turn about the way they point: (2,) rad now, and (2,) as wanted."""
+        rolls, wanted = (np.zeros(2) if r is None else r for r in (rolls, wanted))
+        targets = []
+        for row in rows:
+            rolls = rolls + np.clip(wanted - rolls, -TURN_RAD, TURN_RAD)
+            hands = zip(self._arms, row, rolls, strict=True)
+            targets.append([(hand_pose(arm, r[:3], r[3], roll), float(r[4])) for arm, r, roll in hands])
+        return targets
 
 
 class Handover(_TwoHands):
@@ -206,6 +226,21 @@ class Scoop(_TwoHands):
         return self._targets(self._expert.plan(tools, pitches, spoon.place, spoon.up, load, box, bowl))
 
 
+class Fold(_TwoHands):
+    """See Scripted: both hands fold a garment along its middle, the right one then across."""
+
+    def __init__(self, embodiment: Embodiment, setting: Setting, rng: np.random.Generator) -> None:
+        (self._garment,) = setting.roles.values()
+        super().__init__(embodiment, FoldExpert(rng, SHORTS[self._garment]))
+
+    def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
+        """See Scripted."""
+        (tools, pitches, _), rolls = self._hands(joints), self._rolls(joints)
+        garment = things[self._garment]
+        rows = self._expert.plan(tools, pitches, rolls, garment.place, garment.yaw, garment.hinges)
+        return self._targets(rows, rolls, self._expert.rolls)
+
+
 class Transfer(_TwoHands):
     """See Scripted: gym-aloha's cube goes from the right hand to the left, whose fingers stand crosswise."""
 
@@ -216,13 +251,7 @@ class Transfer(_TwoHands):
     def plan(self, things: Mapping[str, Pose], joints: Mapping[str, float]) -> list[list[Target]]:
         """See Scripted."""
         rows = self._expert.plan(*self._hands(joints), things[self._cube].place)
-        rolls = np.array([roll_of(arm, arm.tool(joints)) for arm in self._arms])
-        targets = []
-        for row in rows:
-            rolls = rolls + np.clip(ROLLS - rolls, -TURN_RAD, TURN_RAD)
-            hands = zip(self._arms, row, rolls, strict=True)
-            targets.append([(hand_pose(arm, r[:3], r[3], roll), float(r[4])) for arm, r, roll in hands])
-        return targets
+        return self._targets(rows, self._rolls(joints), ROLLS)
 
 
 def _bases(embodiment: Embodiment) -> Floats:

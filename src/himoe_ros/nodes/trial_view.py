@@ -19,9 +19,7 @@ from ..core.errors import ObservationError
 from ..core.messages import seconds
 from ..core.observation import Image as Picture
 from ..core.unified import named_positions
-from ..trials.judge import Judge
-from ..trials.reward_judge import RewardJudge
-from ..trials.scoop_judge import ScoopJudge
+from ..trials.judges import AnyJudge
 from ..trials.truth import Truth, truth_from_state
 from ..trials.verdict import Verdict
 from ..trials.video import VideoWriter, compose
@@ -46,7 +44,7 @@ class Watched:
         latencies: s from a plan's observation to its arrival.
     """
 
-    judge: Judge | ScoopJudge | RewardJudge | None
+    judge: AnyJudge | None
     video: VideoWriter
     began: float
     title: str

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..core.errors import SimulationError
 from . import meshes, textures
+from .sewing import sew
+from .shorts import SHORTS
 
 # Radius and height, m, from the axis out and around: plates and apple are turned on a lathe.
 PLATE_PROFILE = np.array(
@@ -108,7 +110,9 @@ def furnish(spec: mujoco.MjSpec, things: Collection[str]) -> None:
     for name in things:
         if (shape := CUPS.get(name.split("_")[-1])) is not None:
             _add_walls(spec, spec.body(name), shape)
-        if spec.material(name) is not None:  # a box, full of it
+        if (garment := SHORTS.get(name)) is not None:
+            sew(spec, spec.body(name), garment)
+        elif spec.material(name) is not None:  # a box, full of it
             _add_grains(spec, name)
     add_mesh(spec, "plate", meshes.lathe(PLATE_PROFILE, segments=48))
     add_mesh(spec, "plate_rim", meshes.lathe(PLATE_RIM_PROFILE, segments=48))

@@ -39,6 +39,11 @@ class World:
         free = (j for j in range(self.model.njnt) if self.model.jnt_type[j] == mujoco.mjtJoint.mjJNT_FREE)
         return (self.model.joint(j).name for j in free)
 
+    def _hinges(self, thing: str) -> list[str]:
+        """Of a thing that folds."""
+        named = (self.model.joint(j).name for j in range(self.model.njnt))
+        return [name for name in named if name.startswith(f"{thing}.") and name not in self._free_joints()]
+
     def reset(self, layout: Mapping[str, Sequence[float]]) -> None:
         """Begin anew: arms at home, grippers open, things laid out and at rest; see `lay_out`."""
         mujoco.mj_resetData(self.model, self.data)
@@ -69,6 +74,8 @@ class World:
                 place = x + np.cos(yaw) * dx - np.sin(yaw) * dy, y + np.sin(yaw) * dx + np.cos(yaw) * dy, z
                 self.data.qpos[start : start + 7] = *place, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)
                 self.data.qvel[dof : dof + 6] = 0.0
+            for hinge in self._hinges(name):
+                self.data.joint(hinge).qpos, self.data.joint(hinge).qvel = 0.0, 0.0
         mujoco.mj_forward(self.model, self.data)
 
     def free(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..core.embodiment import Arm
 from ..core.observation import Floats
+
+PARTS = ("x", "y", "z", "qw", "qx", "qy", "qz")  # of a thing's pose
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,16 @@ class Pose:
         up: (3,) its own z axis.
         yaw: rad, of its own x axis seen from above.
         speed: m/s.
+        hinges: rad, by name; of a thing that folds.
+        folding: rad/s, of the hinge that turns fastest.
     """
 
     place: Floats
     up: Floats
     yaw: float
     speed: float
+    hinges: Mapping[str, float] = field(default_factory=dict)
+    folding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def truth_from_state(
         time: s.
         arms: those at the table, whose kinematics give the tool points.
         names, values, rates: labels such as `joint1`, `apple.x` .. `apple.qz`; m, rad, quaternion parts and
-            their rates per second.
+            their rates per second; `black_shorts.middle`, rad and rad/s, of a thing with hinges.
 
     Raises:
         ConfigError: an arm has no kinematics.
@@ -88,10 +94,18 @@ def _hand(arm: Arm, value: Mapping[str, float]) -> Hand:
 
 
 def _pose(thing: str, value: Mapping[str, float], rate: Mapping[str, float]) -> Pose:
+    hinges = [n for n in value if n.startswith(f"{thing}.") and _is_hinge(n)]
     w, x, y, z = (value[f"{thing}.{part}"] for part in ("qw", "qx", "qy", "qz"))
     return Pose(
         place=np.array([value[f"{thing}.{axis}"] for axis in "xyz"]),
         up=np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]),
         yaw=math.atan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z)),
         speed=math.hypot(*(rate[f"{thing}.{axis}"] for axis in "xyz")),
+        hinges={name.removeprefix(f"{thing}."): value[name] for name in hinges},
+        folding=max((abs(rate[name]) for name in hinges), default=0.0),
     )
+
+
+def _is_hinge(label: str) -> bool:
+    """Whether a label is of a hinge, and not a part of a thing's pose."""
+    return label.count(".") == 1 and label.rpartition(".")[2] not in PARTS
