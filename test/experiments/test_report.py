@@ -33,7 +33,7 @@ def results(rates: dict[str, float]) -> dict[Cell, dict]:
             "parameters": 2_000_000,
             "active_in_expert": 300_000,
             "samples": [100, 200, 300][: len(EXPERIMENT.mixtures[cell.mixture])],
-            "held_out": {"held_out_flow": 0.25},
+            "held_out": {"held_out_flow": 0.25 - (cell.arm == ARMS[0]) * (0.1 + 0.01 * cell.seed)},
             "routing": [layer] if cell.variant == "himoe" else [],
             "trials": trials,
         }
@@ -52,14 +52,12 @@ def test_the_page_says_what_the_results_are(told):
     _, page, results = told
     assert results.reached("himoe/co-trained", 15, "place").shape == (5, SCENES)
     lines = [line for line in page.splitlines() if line.startswith("- ")]
-    assert lines[0].startswith("- himoe/co-trained over himoe/joints: +50 points [+50, +50], p = 0.1")
-    assert (
-        lines[1]
-        == "- dense/co-trained over dense/joints: +0 points [+0, +0], p = 1.000: not separable with so many seeds."
-    )
+    assert lines[0].startswith("- himoe/co-trained over himoe/joints: +50 [+50, +50], p = 0.1")
+    assert lines[1] == "- dense/co-trained over dense/joints: +0 [+0, +0], p = 1.000: not separable with so many seeds."
     assert lines[2].startswith(
         "- (himoe/co-trained over himoe/joints) beyond (dense/co-trained over dense/joints): +50"
     )
+    assert lines[3] == "- himoe/co-trained over himoe/joints: -0.120 [-0.140, -0.100], p = 0.000: holds here."
 
 
 def test_the_page_holds_every_part(told):

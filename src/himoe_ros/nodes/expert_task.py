@@ -163,7 +163,9 @@ class OneHand:
 class _Expert(Interface):
     """Of sim/, for two hands; their plans take different things."""
 
-    done: bool
+    @property
+    def done(self) -> bool:
+        """See Scripted."""
 
 
 class _TwoHands:
