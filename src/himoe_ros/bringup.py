@@ -15,7 +15,7 @@ from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
 from .core.reading import load_yaml, mapping
 from .options import ARGUMENTS, PLAY_ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument, convert
-from .resources import EXPERT, NO_POLICY, config, own_policy, trained_space
+from .resources import EXPERT, NO_POLICY, config, is_preset, own_policy, trained_space
 from .trials.protocol import load_protocol
 from .trials.schedule import hide
 
@@ -143,7 +143,10 @@ def _checked(robot: str, options: Mapping[str, object], trials: bool) -> dict[st
     value = {name: convert(a, options.get(name, a.default)) for name, a in known.items()}
     embodiment = load_embodiment(robot, config("embodiments"))
     value["policy"] = value["policy"] or own_policy(robot)
-    own = trained_space(str(value["policy"]).split(",")[0])
+    policies = str(value["policy"]).split(",")
+    for policy in policies:
+        is_preset(policy)  # or anything else that there is
+    own = trained_space(policies[0])
     value["action_space"] = value["action_space"] or own or next(iter(embodiment.action_spaces))
     value["protocol"] = value["protocol"] or PROTOCOLS.get(robot, "")
     if value["hardware"] not in ("sim", "real"):

@@ -131,6 +131,10 @@ def test_an_operator_judges_and_nothing_succeeds_by_mistake(workplace, tmp_path)
     ("arguments", "words"),
     [
         (("run", "xarm7/juggling", "--policy", "expert"), "'xarm7/juggling' is no protocol in .* there are: aloha/"),
+        (
+            ("run", "xarm7/cup_in_cup", "--policy", "xarm7_smal"),
+            "there is no policy 'xarm7_smal'; there are aloha_small, xarm7_small, untrained adamoe_4b",
+        ),
         (("run", "xarm7/cup_in_cup", "--policy", "a,b"), "different policies without commas"),
         (("report", "/nowhere"), "expected the log of a session at /nowhere"),
         (("resume", "/nowhere"), "expected the log of a session at /nowhere"),

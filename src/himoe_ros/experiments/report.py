@@ -81,11 +81,12 @@ def _sections(told: Results, command: str) -> list[str]:
     experiment = told.experiment
     name, trials, training = experiment.name, experiment.trials, experiment.training
     count = len(next(iter(told.of.values()))["trials"])
+    limit = trials.time_limit or experiment.data[trials.data].loaded.time_limit
     how = (
         f"Every policy: {training['steps']} steps of {training['batch']} samples, seeds "
-        f"{', '.join(map(str, experiment.seeds))}; tried in {count} scenes, the same for all, unseen in training, in "
-        f"action space `{trials.action_space}`, in simulated time without latency. Again by `{command}`; raw results: "
-        f"[{name}_trials.csv]({name}_trials.csv), [{name}_policies.csv]({name}_policies.csv)."
+        f"{', '.join(map(str, experiment.seeds))}; tried in {count} scenes of at most {limit:g} s, the same for all, "
+        f"unseen in training, in action space `{trials.action_space}`, in simulated time without latency. Again by "
+        f"`{command}`; raw results: [{name}_trials.csv]({name}_trials.csv), [{name}_policies.csv]({name}_policies.csv)."
     )
     tables = [
         f"## {stage.capitalize()}\n\nRate, and its 95 % interval over seeds, by demonstrations.\n\n"
