@@ -15,7 +15,6 @@ from .resources import config, policy_place, trained_space
 from .trials.protocol import load_protocol
 from .trials.summary import rate
 
-LATEST_S = 0.4  # a plan is followed for half a second
 CONTROL_HZ = 100  # pictures are taken at ticks of the control loop
 
 
@@ -51,8 +50,9 @@ def add_sim_commands(commands) -> None:
     tried.add_argument("--pixels", type=_positive, default=224, help="of the cameras' square images")
     tried.add_argument("--spread-m", type=float, default=0.0, help="of things from their places; 0: the protocol's")
     tried.add_argument("--time-limit-s", type=float, default=0.0, help="of a trial; 0: the protocol's")
-    text = "s from an image to the plan made of it, at most 0.4"
+    text = "s from an image to the plan made of it, less than --replan-period-s"
     tried.add_argument("--latency-s", type=float, default=0.0, help=text)
+    tried.add_argument("--replan-period-s", type=float, default=0.5, help="between two plans")
     tried.add_argument("--json", type=Path, metavar="FILE", help="write every trial to this file too")
 
 
@@ -64,13 +64,14 @@ def _protocol(task: str) -> str:
 def _trials(options: argparse.Namespace) -> int:
     from .rollout.policy_trials import Wanted, tried  # noqa: PLC0415 - MuJoCo reads MUJOCO_GL when imported
 
-    if not 0.0 <= options.latency_s <= LATEST_S:
-        raise ConfigError(f"--latency-s: expected 0 to {LATEST_S:g}, got {options.latency_s:g}")
+    late, replan = options.latency_s, options.replan_period_s
+    if not 0.0 <= late < replan:
+        raise ConfigError(f"expected 0 <= --latency-s < --replan-period-s, got {late:g} and {replan:g}")
     place = policy_place(options.policy)
     space = trained_space(options.policy)
     if not space:
         raise ConfigError(f"--policy {options.policy}: expected a policy folder with stats.json, found none")
-    told = options.spread_m, options.time_limit_s, options.pixels, options.latency_s
+    told = options.spread_m, options.time_limit_s, options.pixels, late, replan
     wanted = Wanted(_protocol(options.task), place.absolute(), space, *told)
     protocol, rows = wanted.load(), []
     for outcome in tried(wanted, options.trials, options.seed, options.workers):

@@ -41,7 +41,7 @@ def test_what_comes_of_a_trial_depends_on_its_scene_alone(monkeypatch):
     [
         (
             ("fruit_to_plate", "--policy", "xarm7_small", "--latency-s", "0.7"),
-            "--latency-s: expected 0 to 0.4, got 0.7",
+            "expected 0 <= --latency-s < --replan-period-s, got 0.7 and 0.5",
         ),
         (("fruit_to_plate", "--policy", "nobody"), "expected a policy folder with stats.json, found none"),
         (("juggling", "--policy", "xarm7_small"), "'xarm7/juggling' is no protocol"),

@@ -15,7 +15,7 @@ from ..leaving import end_with_parent
 from ..policy.statistics import Statistics
 from ..resources import config, statistics_file
 from ..trials.protocol import Protocol, load_protocol
-from .trials import Outcome, Rollouts, scenes
+from .trials import REPLAN_S, Outcome, Rollouts, scenes
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Wanted:
         time_limit: s; 0: the protocol's.
         pixels: of the cameras' square images.
         latency: s, of every plan.
+        replan: s, between two plans.
     """
 
     protocol: str
@@ -39,6 +40,7 @@ class Wanted:
     time_limit: float
     pixels: int
     latency: float
+    replan: float = REPLAN_S
 
     def load(self) -> Protocol:
         """The protocol as it is tried."""
@@ -60,7 +62,8 @@ class PolicyTrials:
         embodiment = load_embodiment(self.protocol.embodiment, config("embodiments"))
         space, safety = embodiment.action_space(wanted.action_space), load_safety(config("safety.yaml"))
         self._policy = load_policy(wanted.policy, embodiment, space)
-        self._rollouts = Rollouts(self.protocol, embodiment, space, safety, wanted.pixels, wanted.latency)
+        late = wanted.latency, wanted.replan
+        self._rollouts = Rollouts(self.protocol, embodiment, space, safety, wanted.pixels, *late)
 
     def __call__(self, setting: str, scene: int) -> Outcome:
         """See Rollouts.run."""

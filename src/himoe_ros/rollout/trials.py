@@ -80,19 +80,21 @@ class Rollouts:
         safety: SafetyLimits,
         image_size: int,
         latency: float = 0.0,
+        replan: float = REPLAN_S,
     ) -> None:
         """
         Args:
             space: that the policies command.
             image_size: px, of the cameras' square images.
-            latency: s, from an observation to the plan made of it; less than `REPLAN_S`.
+            latency: s, from an observation to the plan made of it; less than `replan`.
+            replan: s, between two plans.
         """
         self._protocol, self._embodiment = protocol, embodiment
         self._workplace = Workplace(protocol, embodiment, space, safety)
         self._renderer = CameraRenderer(self._workplace.world.model, image_size, image_size)
         self._pixels = image_size
         self._rate = embodiment.control_rate_hz
-        self._late = round(latency * self._rate)
+        self._late, self._replan = round(latency * self._rate), round(replan * self._rate)
 
     def run(self, policy: Planner, name: str, scene: int) -> Outcome:
         """One trial of a setting, from the arms' home; setting and scene decide all that is drawn."""
@@ -103,11 +105,11 @@ class Rollouts:
         policy.reseed(scene)
         noise = SensorNoise(self._pixels, self._pixels)
         start, refused, stopped, plan = place.now, 0, "", None
-        replan, watch = round(REPLAN_S * self._rate), round(WATCH_S * self._rate)
+        watch = round(WATCH_S * self._rate)
         while place.now - start < self._protocol.time_limit and not judge.verdict.success:
-            if place.ticks % replan == 0:
+            if place.ticks % self._replan == 0:
                 plan = policy.act(self._observation(setting.instruction, noise))
-            if place.ticks % replan == self._late:
+            if place.ticks % self._replan == self._late:
                 try:
                     place.loop.accept(plan, place.now, place.now)
                 except GuardError:
