@@ -335,11 +335,18 @@ def test_shorts_are_folded_once_then_twice():
 
 
 @pytest.mark.parametrize(
-    "unready", [{"hands": ((1.0, 0.02), (0.3, 0.02))}, {"folding": 2.0}, {"up": [0.0, 0.7, 0.7]}], ids=str
+    "unready",
+    [
+        {"hands": ((1.0, 0.02), (0.3, 0.02))},
+        {"middle": 2.69, "hands": ((0.3, 0.074), (0.3, 0.067))},
+        {"folding": 2.0},
+        {"up": [0.0, 0.7, 0.7]},
+    ],
+    ids=str,
 )
 def test_shorts_that_are_held_or_move_or_stand_are_not_folded(unready):
     scene = Folding()
-    assert reached(scene.after(scene.moment(3.06, **unready))) == [False, False]
+    assert reached(scene.after(scene.moment(**{"middle": 3.06, **unready}))) == [False, False]
 
 
 def test_a_closed_hand_over_the_table_holds_no_shorts():

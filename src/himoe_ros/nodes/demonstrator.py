@@ -107,8 +107,8 @@ class Demonstrator:
         self._workplace.lay_out(layout)
         self._place_arms(layout)
         self._workplace.begin()
-        if rng.random() < self._wanted.switch:  # on the way to another thing, before anybody records
-            others = [s for s in self._settings if _named(s) != _named(asked)]
+        others = [s for s in self._settings if _named(s) != _named(asked)]
+        if rng.random() < self._wanted.switch and others:  # on the way to another thing, before anybody records
             for _ in self._plans(others[rng.integers(len(others))], rng.uniform(*PRELUDE_S)):
                 continue
         judge = judge_of(self._protocol, asked)

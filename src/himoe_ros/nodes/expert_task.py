@@ -31,6 +31,7 @@ CLEARANCE_M = 0.02  # between what is carried and what it is carried over
 RIM_M = 0.02  # below a cup's rim goes the tool point: so far open, the fingers end 6 mm above that
 HALF_OPEN = 0.5
 SPEED = 0.9  # share of the arm's largest speed that can be foreseen
+LEVEL = np.zeros(2)  # rad, of two hands that are not turned
 HANDOVER = ["grasp", "transfer", "place"]
 
 
@@ -189,9 +190,8 @@ class _TwoHands:
         """(2,) rad, of the hands about the way they point."""
         return np.array([roll_of(arm, arm.tool(joints)) for arm in self._arms])
 
-    def _targets(self, rows: Floats, rolls: Floats | None = None, wanted: Floats | None = None) -> list[list[Target]]:
+    def _targets(self, rows: Floats, rolls: Floats = LEVEL, wanted: Floats = LEVEL) -> list[list[Target]]:
         """Of strides; where the hands turn about the way they point: (2,) rad now, and (2,) as wanted."""
-        rolls, wanted = (np.zeros(2) if r is None else r for r in (rolls, wanted))
         targets = []
         for row in rows:
             rolls = rolls + np.clip(wanted - rolls, -TURN_RAD, TURN_RAD)

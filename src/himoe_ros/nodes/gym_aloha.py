@@ -13,10 +13,11 @@ import numpy as np
 
 from ..core.arm import Arm
 from ..core.embodiment import load_embodiment
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, SimulationError
 from ..core.observation import Floats
 from ..resources import config
 from ..trials.layout import Layout
+from ..trials.truth import PARTS
 from .managed import run
 from .priority import go_first
 from .sim_aloha import SimAloha
@@ -26,7 +27,6 @@ BOX, CUBE = "red_box_joint", "red_block"  # the same thing, as they and we call 
 TABLE_Y_M = 0.5  # our frame's origin in theirs
 CUBE_Z_M = 0.02  # of its middle, on the table
 ORIGIN = np.array([0.0, TABLE_Y_M, 0.0, 0.0, 0.0, 0.0, 0.0])  # of our frame, as a pose of theirs
-POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 
 
 class GymServos:
@@ -60,6 +60,10 @@ class GymServos:
         """Put the arm there."""
         finger = self._world.finger(opening)
         self._world.physics.data.qpos[self._qpos : self._qpos + 8] = [*joints, finger, -finger]
+
+    def seize(self) -> None:
+        """See Servos; nothing holds an arm here."""
+        raise SimulationError("gym-aloha's arms cannot be held")
 
     def free(self) -> None:
         """See Servos."""
@@ -126,7 +130,7 @@ class GymWorld:
     def state_names(self) -> tuple[str, ...]:
         """See World."""
         arms = [name for arm in self._names for name in (*arm.joints, arm.gripper.joint)]
-        return (*arms, *(f"{CUBE}.{part}" for part in POSE), "reward")
+        return (*arms, *(f"{CUBE}.{part}" for part in PARTS), "reward")
 
     def state(self) -> Floats:
         """See World; and the reward of the last step."""
@@ -142,7 +146,7 @@ class GymWorld:
         value = dict(zip(names, values, strict=True))
         for arm, servos in zip(self._names, self.arms, strict=True):
             servos.show([value[joint] for joint in arm.joints], arm.gripper.opening(value[arm.gripper.joint]))
-        box = [value[f"{CUBE}.{part}"] for part in POSE]
+        box = [value[f"{CUBE}.{part}"] for part in PARTS]
         self.physics.named.data.qpos[BOX] = np.array(box) + ORIGIN
         self.physics.forward()
 

@@ -20,6 +20,7 @@ ANSWER_WITHIN_S, HOME_WITHIN_S, AGAIN_S = 10.0, 30.0, 0.2
 SIMULATOR = ("sim/reset", "sim/free")
 CONTROLLER = ("controller/arm", "controller/disarm", "controller/home")
 RECORDER = ("recorder/start", "recorder/save", "recorder/save_failure", "recorder/discard")
+HOME = (Mode.DISARMED.value, "at home")
 FOLLOWS = frozenset(mode.value for mode in FOLLOWING)  # in which the controller takes chunks
 BAGS = "bags"  # in the session's folder
 
@@ -85,23 +86,26 @@ class Orders:
         """
         try:
             self._go_home(within)
-        except HimoeError:
+        except HimoeError as error:
             if not self._simulated or self._view.state[0] != Mode.FAULTED.value:
                 raise
+            print(f"\r\x1b[K{error}; every arm is freed, as a person would", flush=True)
             self.call("sim/free")
-            self._go_home(within)
+            self._go_home(0.0)
 
     def _go_home(self, within: float) -> None:
         self.call("controller/home", within)
-        asked = time.monotonic()
+        asked, seen = time.monotonic(), ("", "")
 
         def ended() -> bool:
-            mode, _, at = self._view.state
-            return at > asked and mode != Mode.HOMING.value
+            nonlocal seen
+            mode, reason, at = self._view.state
+            seen = mode, reason
+            return at > asked and (mode == Mode.FAULTED.value or seen == HOME)
 
-        self.wait(ended, HOME_WITHIN_S, lambda: "the arm did not come home")
-        if (told := self._view.state[:2]) != (Mode.DISARMED.value, "at home"):
-            raise HimoeError(f"the arm is not at home ({', '.join(told)})")
+        self.wait(ended, HOME_WITHIN_S, lambda: f"the arm is not at home ({', '.join(seen)})")
+        if seen != HOME:
+            raise HimoeError(f"the arm is not at home ({', '.join(seen)})")
 
     def arm(self, within: float) -> None:
         """As soon as the controller lets us: a policy may still be loading, or wait for a fresh image."""

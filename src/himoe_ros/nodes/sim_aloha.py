@@ -73,15 +73,16 @@ class SimAloha(SimWorkplace):
                 sdk.tell()
 
     def inject(self, fault: str) -> None:
-        """`silent NAME`, `mute NAME SERVICE`, `heal NAME` of both; `held NAME` until the service sim/free."""
+        """`silent NAME`, `mute NAME SERVICE`, `held NAME`; `heal NAME` of all three."""
         kind, name, *rest = (*fault.split(), "", "")
         names = list(self._sdks)
         known = f"silent NAME, mute NAME SERVICE, heal NAME, held NAME; names: {', '.join(names)}; services: {SERVICES}"
         if name not in names or kind not in ("silent", "mute", "heal", "held"):
             raise SimulationError(f"there is no fault '{fault}'; there are: {known}")
+        arm = self._world.arms[names.index(name)]
         if kind == "held":
             with self._lock:
-                self._world.arms[names.index(name)].seize()
+                arm.seize()
             return
         sdk = self._sdks[name]
         if kind == "mute":
@@ -92,6 +93,8 @@ class SimAloha(SimWorkplace):
         sdk.silent = kind == "silent"
         if kind == "heal":
             sdk.mute.clear()
+            with self._lock:
+                arm.free()
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from ..trials.video import VideoWriter, compose
 from .conversions import image_array
 from .managed import COMMAND, LATCHED, RECORD, SENSOR
 
-RESET_TOLERANCE_M, RESET_SPEED_M_S = 0.01, 0.02
+RESET_TOLERANCE_M, RESET_TOLERANCE_RAD, RESET_SPEED_M_S = 0.01, 0.1, 0.02
 LOST_S = 1.5  # without a message for so long, a camera or the robot is lost
 VIDEO_FPS = 10
 
@@ -141,11 +141,12 @@ class TrialView:
         return compose(self._views(), *self._caption())
 
     def laid_out(self, layout: Mapping[str, tuple[float, float, float]]) -> bool:
-        """Whether every thing lies where it was drawn (m, m, rad), and rests."""
+        """Whether every thing lies where it was drawn (m, m, rad), and rests, nothing of it folded."""
         truth = self.truth
         return truth is not None and all(
             math.hypot(*(truth.things[n].place[:2] - (x, y))) < RESET_TOLERANCE_M
             and truth.things[n].speed < RESET_SPEED_M_S
+            and all(abs(angle) < RESET_TOLERANCE_RAD for angle in truth.things[n].hinges.values())
             for n, (x, y, _) in layout.items()
         )
 

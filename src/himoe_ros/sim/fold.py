@@ -12,23 +12,42 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.observation import Floats
-from .hands import UP, strides
+from .hands import strides
 from .shorts import HEM, MIDDLE, RIGHT_LEG, SIDE, WAIST, Shorts
 
 LEFT, RIGHT = 0, 1
-FAR_RAD, NEAR_RAD = 1.0, 1.4  # downward; steeper, an arm does not reach across the middle
-ACROSS_RAD, TURNED_RAD = np.pi / 2, 0.1  # of a hand whose fingers close along x
+TURNED_RAD = 0.1
 HELD_M = 0.03  # from the tool point to the middle of a held ball
 GRASP_M = 0.008  # of the tool point over a ball's middle
 PULL_M = 0.01  # outside the way of a ball: pressed, a panel would jack the others up
 OVER_M = 0.09  # from where a hand goes down
-AWAY_M = 0.10  # up to where it goes when it has let go
+AWAY_M = 0.10  # over the table: where a hand is off
 NEAR_M, NEAR_FINE_M = 0.02, 0.008
 FINE = 0.6
-LET_GO_RAD, FOLDED_RAD = 2.6, 2.8
-LEFT_HALF = (WAIST, SIDE)  # of the left and the right hand
+LET_GO_RAD, FOLDED_RAD = 2.6, 2.9
 WAITS = 4  # steps, for a gripper
 READY_M = np.array([[-0.25, 0.0, 0.25], [0.25, 0.0, 0.25]])
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One fold: its hinge, the ball that each hand takes, and how hands that take one are held, rad.
+
+    Attributes:
+        pitch: downward.
+        roll: about the way they point; fingers close along y, or along x.
+    """
+
+    hinge: str
+    balls: Mapping[int, str]
+    pitch: float
+    roll: float
+
+
+FOLDS = (
+    _Fold(MIDDLE, {LEFT: WAIST, RIGHT: SIDE}, 1.0, 0.0),  # steeper, an arm does not reach across the middle
+    _Fold(RIGHT_LEG, {RIGHT: HEM}, 1.4, np.pi / 2),  # flatter, a finger would meet the table
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +57,7 @@ class Manner:
     Attributes:
         step: m, longest step in STEP_S.
         gain: share of what is left that a step takes.
-        aim: (2, 3) m, by which each hand misses the middle of its ball.
+        aim: (2, 2) m, by which each hand misses the middle of its ball.
         ahead: rad, by which a goal is ahead of the fold.
     """
 
@@ -53,22 +72,23 @@ def sample_manner(rng: np.random.Generator) -> Manner:
     return Manner(
         rng.uniform(0.022, 0.03),
         rng.uniform(0.55, 0.75),
-        rng.uniform(-0.002, 0.002, (2, 3)) * [1, 1, 0],
+        rng.uniform(-0.002, 0.002, (2, 2)),
         rng.uniform(0.3, 0.42),
     )
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """Hands, (2, 3) m; the garment's origin, (3,) m, yaw, rad, and hinges, rad."""
+    """Hands, (2, 3) m, and whether they are turned as the fold wants; the garment: (3,) m, rad, rad."""
 
     tools: Floats
+    turned: bool
     place: Floats
     yaw: float
     hinges: Mapping[str, float]
 
 
-_Wish = tuple[Floats, tuple[float, float], bool]  # (2, 3) m goals; grippers; whether it needs care
+_Wish = tuple[Mapping[int, Floats], float, bool]  # hand -> (3,) m goal; opening; whether it needs care
 
 
 class FoldExpert:
@@ -81,7 +101,8 @@ class FoldExpert:
             shape: of the garment.
         """
         self.manner, self._shape = sample_manner(rng), shape
-        self.phase = "approach"
+        self._folds = iter(FOLDS)
+        self._fold, self.phase = next(self._folds), "approach"
         self._waited = 0
 
     @property
@@ -90,14 +111,9 @@ class FoldExpert:
         return self.phase == "done"
 
     @property
-    def _across(self) -> bool:
-        """Whether the right hand folds the legs."""
-        return self.phase.startswith("leg") or self.done
-
-    @property
     def rolls(self) -> Floats:
         """(2,) rad, of the hands about the way they point."""
-        return np.array([0.0, ACROSS_RAD if self._across else 0.0])
+        return np.array([self._fold.roll if hand in self._fold.balls else 0.0 for hand in (LEFT, RIGHT)])
 
     def plan(
         self, tools: Floats, pitches: Floats, rolls: Floats, place: Floats, yaw: float, hinges: Mapping[str, float]
@@ -111,94 +127,68 @@ class FoldExpert:
         Returns:
             (STEPS, 2, 5); see `strides`.
         """
-        self._turned = bool(np.abs(rolls - self.rolls).max() < TURNED_RAD)
-        goals, grips, fine = getattr(self, f"_{self.phase}")(_Seen(tools, place, yaw, hinges))
+        turned = bool(np.abs(rolls - self.rolls).max() < TURNED_RAD)
+        wanted, grip, fine = getattr(self, f"_{self.phase}")(_Seen(tools, turned, place, yaw, hinges))
+        goals, grips = READY_M.copy(), np.ones(2)
+        for hand, goal in wanted.items():
+            goals[hand], grips[hand] = goal, grip
+        turns = np.array([self._fold.pitch if hand in self._fold.balls else FOLDS[0].pitch for hand in (LEFT, RIGHT)])
         longest = np.full(2, self.manner.step * (FINE if fine else 1.0))
-        turns = np.array([FAR_RAD, NEAR_RAD if self._across else FAR_RAD])
-        return strides(tools, pitches, goals, turns, np.array(grips), longest, self.manner.gain)
+        return strides(tools, pitches, goals, turns, grips, longest, self.manner.gain)
 
     def _approach(self, s: _Seen) -> _Wish:
-        over = self._grasps(s, s.hinges) + OVER_M * UP
-        if self._near(s, over, NEAR_M):
+        over = self._grasps(s, s.hinges, OVER_M)
+        if s.turned and self._near(s, over, NEAR_M):
             self._go("descend")
-        return over, (1.0, 1.0), False
+        return over, 1.0, False
 
     def _descend(self, s: _Seen) -> _Wish:
         goals = self._grasps(s, s.hinges)
         if self._near(s, goals, NEAR_FINE_M):
             self._go("close")
-        return goals, (1.0, 1.0), True
+        return goals, 1.0, True
 
     def _close(self, s: _Seen) -> _Wish:
-        if self._wait():
-            self._go("fold")
-        return s.tools, (0.0, 0.0), True
+        if self._wait(WAITS):
+            self._go("swing")
+        return self._here(s), 0.0, True
 
-    def _fold(self, s: _Seen) -> _Wish:
-        if s.hinges[MIDDLE] > LET_GO_RAD or not all(self._holds(s, hand, b) for hand, b in enumerate(LEFT_HALF)):
+    def _swing(self, s: _Seen) -> _Wish:
+        hinge, at = self._fold.hinge, s.hinges[self._fold.hinge]
+        if at > LET_GO_RAD or not self._near(s, self._grasps(s, s.hinges), HELD_M):
             self._go("part")
-        ahead = {**s.hinges, MIDDLE: s.hinges[MIDDLE] + self.manner.ahead}
-        return self._grasps(s, ahead) + PULL_M * np.sin(ahead[MIDDLE]) * UP, (0.0, 0.0), False
+        ahead = at + self.manner.ahead
+        return self._grasps(s, {**s.hinges, hinge: ahead}, PULL_M * np.sin(ahead)), 0.0, False
 
     def _part(self, s: _Seen) -> _Wish:
         """Open, then up; what has slipped before the top is taken again."""
-        if self._wait(3 * WAITS) and (s.tools[:, 2] > AWAY_M).all():
-            self._go("leg_approach" if s.hinges[MIDDLE] > FOLDED_RAD else "approach")
-        up = s.tools * [1, 1, 0] + (AWAY_M + NEAR_M) * UP
-        return up if self._waited > WAITS else s.tools, (1.0, 1.0), self._waited < 2 * WAITS
-
-    def _leg_approach(self, s: _Seen) -> _Wish:
-        over = self._hem(s, s.hinges) + OVER_M * UP
-        if np.linalg.norm(s.tools[RIGHT] - over) < NEAR_M and self._turned:
-            self._go("leg_descend")
-        return np.array([READY_M[LEFT], over]), (1.0, 1.0), False
-
-    def _leg_descend(self, s: _Seen) -> _Wish:
-        goal = self._hem(s, s.hinges)
-        if np.linalg.norm(s.tools[RIGHT] - goal) < NEAR_FINE_M:
-            self._go("leg_close")
-        return np.array([READY_M[LEFT], goal]), (1.0, 1.0), True
-
-    def _leg_close(self, s: _Seen) -> _Wish:
-        if self._wait():
-            self._go("leg_fold")
-        return np.array([READY_M[LEFT], s.tools[RIGHT]]), (1.0, 0.0), True
-
-    def _leg_fold(self, s: _Seen) -> _Wish:
-        folded = s.hinges[RIGHT_LEG]
-        if folded > LET_GO_RAD or not self._holds(s, RIGHT, HEM):
-            self._go("leg_part")
-        ahead = {**s.hinges, RIGHT_LEG: folded + self.manner.ahead}
-        pulled = self._hem(s, ahead) + PULL_M * np.sin(ahead[RIGHT_LEG]) * UP
-        return np.array([READY_M[LEFT], pulled]), (1.0, 0.0), False
-
-    def _leg_part(self, s: _Seen) -> _Wish:
-        if self._wait(3 * WAITS) and s.tools[RIGHT, 2] > AWAY_M:
-            self._go("done" if s.hinges[RIGHT_LEG] > FOLDED_RAD else "leg_approach")
-        up = s.tools[RIGHT] * [1, 1, 0] + (AWAY_M + NEAR_M) * UP
-        away = up if self._waited > WAITS else s.tools[RIGHT]
-        return np.array([READY_M[LEFT], away]), (1.0, 1.0), self._waited < 2 * WAITS
+        here = self._here(s)
+        if self._wait(3 * WAITS) and all(place[2] > AWAY_M for place in here.values()):
+            self._go("approach")
+            if s.hinges[self._fold.hinge] > FOLDED_RAD and (following := next(self._folds, None)) is not None:
+                self._fold = following
+            elif s.hinges[self._fold.hinge] > FOLDED_RAD:
+                self._go("done")
+        up = {hand: np.array([*place[:2], AWAY_M + NEAR_M]) for hand, place in here.items()}
+        return (up if self._waited > WAITS else here), 1.0, self._waited < 2 * WAITS
 
     def _done(self, _s: _Seen) -> _Wish:
-        return READY_M, (1.0, 1.0), False
+        return {}, 1.0, False
 
-    def _grasps(self, s: _Seen, hinges: Mapping[str, float]) -> Floats:
-        """(2, 3) m, of the hands that have, or take, the left half when it is folded so far."""
-        return np.array([self._ball(b, s, hinges) for b in LEFT_HALF]) + self.manner.aim + GRASP_M * UP
+    def _grasps(self, s: _Seen, hinges: Mapping[str, float], over: float = 0.0) -> dict[int, Floats]:
+        """Hand -> (3,) m, where it has, or takes, its ball when the garment is folded so far, or so much higher."""
+        return {
+            hand: self._shape.place_of(ball, s.place, s.yaw, hinges) + np.append(self.manner.aim[hand], GRASP_M + over)
+            for hand, ball in self._fold.balls.items()
+        }
 
-    def _hem(self, s: _Seen, hinges: Mapping[str, float]) -> Floats:
-        return self._ball(HEM, s, hinges) + self.manner.aim[RIGHT] + GRASP_M * UP
+    def _here(self, s: _Seen) -> dict[int, Floats]:
+        return {hand: s.tools[hand] for hand in self._fold.balls}
 
-    def _ball(self, name: str, s: _Seen, hinges: Mapping[str, float]) -> Floats:
-        return self._shape.place_of(name, s.place, s.yaw, hinges)
+    def _near(self, s: _Seen, goals: Mapping[int, Floats], within: float) -> bool:
+        return all(np.linalg.norm(s.tools[hand] - goal) < within for hand, goal in goals.items())
 
-    def _holds(self, s: _Seen, hand: int, ball: str) -> bool:
-        return bool(np.linalg.norm(s.tools[hand] - self._ball(ball, s, s.hinges)) < HELD_M)
-
-    def _near(self, s: _Seen, goals: Floats, within: float) -> bool:
-        return bool(np.linalg.norm(s.tools - goals, axis=1).max() < within)
-
-    def _wait(self, steps: int = WAITS) -> bool:
+    def _wait(self, steps: int) -> bool:
         self._waited += 1
         return self._waited >= steps
 

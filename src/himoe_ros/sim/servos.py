@@ -55,7 +55,7 @@ class Servos:
         speeds = np.append(np.full(len(names.joints), JOINT_SPEED_RAD_S), names.gripper_speed)
         self._slowest_step = model.opt.timestep * speeds
         self._coupled = _coupled_to(model, names.gripper)
-        self._damping = model.dof_damping[self._dofs].copy()
+        self._damping = model.dof_damping[self._dofs]
         self._torques = np.zeros(len(names.joints))
         self.place(names.home, 1.0)
 
@@ -80,7 +80,7 @@ class Servos:
     def place(self, joints: Floats, gripper_opening: float) -> None:
         """Put the arm somewhere, at rest, and let the servos hold it there; see `command`."""
         self.command(joints, gripper_opening)
-        self._go_at_once()
+        self.free()
 
     def seize(self) -> None:
         """Hold the arm where it is, as something that it is caught in would, until it is freed."""
@@ -89,9 +89,6 @@ class Servos:
     def free(self) -> None:
         """Take the arm out of what holds it, as a person would: it is at once where its servos pull it, at rest."""
         self._model.dof_damping[self._dofs] = self._damping
-        self._go_at_once()
-
-    def _go_at_once(self) -> None:
         self._reached, self._smooth = self._target.copy(), self._target[:-1].copy()
         self._rate = np.zeros(len(self._smooth))
         self._data.qpos[self._qpos] = self._target

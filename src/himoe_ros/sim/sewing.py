@@ -44,8 +44,10 @@ def sew(spec: mujoco.MjSpec, right: mujoco.MjsBody, shape: Shorts) -> None:
             mass=0.0,
             material="elastic",
         )
-    for body, name, inward in ((left, WAIST, (1, 0)), (left_leg, SIDE, (1, 0)), (right_leg, HEM, (0, 1))):
-        _add_ball(spec, body, shape.balls[name], shape.balls[name] + shape.ball_m * np.array([*inward, -0.3]))
+    side, hem = np.array([shape.side_cord, 0.0, 0.0]), np.array([0.0, shape.hem_cord, 0.0])
+    for body, name, cord in ((left, WAIST, side), (left_leg, SIDE, side), (right_leg, HEM, hem)):
+        place = shape.balls[name]
+        _add_ball(spec, body, place, np.array([*(place + cord)[:2], thick / 2]))
 
 
 def _hinged(

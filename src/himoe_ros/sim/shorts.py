@@ -27,25 +27,26 @@ class Shorts:
         half: width of a half.
         waist, leg: from the line across to the waistband, and to the legs' ends.
         thickness: of a panel.
-        ball_m: from a panel's edge to the middle of a ball.
-        ball_height: of that over the table.
+        side_cord, hem_cord: from a panel's edge to the middle of a ball; fingers stand slantwise at the hem.
+        ball_height: of a ball's middle over the table.
     """
 
     half: float
     waist: float
     leg: float
     thickness: float = 0.005
-    ball_m: float = 0.02
+    side_cord: float = 0.02
+    hem_cord: float = 0.03
     ball_height: float = 0.011
 
     @cached_property
     def balls(self) -> Mapping[str, Floats]:
         """(3,) m, where they are while it lies flat."""
-        outer, height = self.half + self.ball_m, self.ball_height
+        outer, height = self.half + self.side_cord, self.ball_height
         return {
             WAIST: np.array([-outer, self.waist - 0.01, height]),
             SIDE: np.array([-outer, -self.leg + 0.005, height]),
-            HEM: np.array([self.half / 2, -self.leg - self.ball_m, height]),
+            HEM: np.array([self.half / 2, -self.leg - self.hem_cord, height]),
         }
 
     def place_of(self, ball: str, origin: Floats, yaw: float, hinges: Mapping[str, float]) -> Floats:

@@ -41,8 +41,8 @@ class World:
 
     def _hinges(self, thing: str) -> list[str]:
         """Of a thing that folds."""
-        named = (self.model.joint(j).name for j in range(self.model.njnt))
-        return [name for name in named if name.startswith(f"{thing}.") and name not in self._free_joints()]
+        turning = (j for j in range(self.model.njnt) if self.model.jnt_type[j] == mujoco.mjtJoint.mjJNT_HINGE)
+        return [name for name in (self.model.joint(j).name for j in turning) if name.startswith(f"{thing}.")]
 
     def reset(self, layout: Mapping[str, Sequence[float]]) -> None:
         """Begin anew: arms at home, grippers open, things laid out and at rest; see `lay_out`."""

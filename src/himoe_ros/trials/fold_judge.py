@@ -5,15 +5,15 @@ from __future__ import annotations
 from ..core.errors import ConfigError
 from .judge import OPEN_GRIPPER
 from .protocol import Protocol, Setting
-from .things import GARMENTS
+from .things import GARMENT, THINGS
 from .truth import Pose, Truth
 from .verdict import RESTING_S, RESTING_SPEED_M_S, UPRIGHT, Verdict
 
 FOLD = ["once", "twice"]  # stages
 MIDDLE, LEGS = "middle", ("left_leg", "right_leg")  # hinges, as sim/shorts.py names them
-FOLDED_RAD = 2.6  # of pi: an edge that lies on a ball stands off a little
+FOLDED_RAD = 2.9  # of pi: an edge that lies on a ball stands off a little; one that is held, more
 STILL_RAD_S = 0.5
-OFF_M = 0.06  # of a tool point over the table
+OFF_M = 0.08  # of a tool point over the table
 
 
 class FoldJudge:
@@ -25,10 +25,10 @@ class FoldJudge:
             ConfigError: the protocol is not of folding.
         """
         roles = list(setting.roles.values())
-        if list(protocol.stages) != FOLD or len(roles) != 1 or roles[0] not in GARMENTS:
+        if list(protocol.stages) != FOLD or len(roles) != 1 or THINGS.get(roles[0]) is not GARMENT:
+            known = ", ".join(name for name, thing in THINGS.items() if thing is GARMENT)
             raise ConfigError(
-                f"{protocol.name}: expected the stages {FOLD} of one of {', '.join(GARMENTS)}, got "
-                f"{list(protocol.stages)} of {roles}"
+                f"{protocol.name}: expected the stages {FOLD} of one of {known}, got {list(protocol.stages)} of {roles}"
             )
         (self._garment,) = roles
         self._since: dict[str, float] = {}  # s, since when what a stage asks for has lasted
@@ -43,7 +43,7 @@ class FoldJudge:
         """Take in one moment, in order of time."""
         garment, reached = truth.things[self._garment], dict(self._verdict.stages)
         folded = {name: abs(angle) > FOLDED_RAD for name, angle in garment.hinges.items()}
-        off = all(hand.opening > OPEN_GRIPPER or hand.tcp[2] > OFF_M for hand in truth.hands.values())
+        off = all(hand.opening >= OPEN_GRIPPER or hand.tcp[2] > OFF_M for hand in truth.hands.values())
         lies = _still(garment) and off and folded[MIDDLE]
         for stage, done in (("once", lies), ("twice", lies and reached["once"] and all(folded[leg] for leg in LEGS))):
             if not done:

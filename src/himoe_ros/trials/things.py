@@ -38,8 +38,7 @@ BOWL = Thing("bowl", 0.07, 0.0, 0.043, gripped=False)
 SPOON = Thing("spoon", 0.0225, 0.02, 0.145, gripped=False, turned=False)  # upright in its stand, its mouth ahead
 BOX = Thing("box", 0.065, 0.0, 0.04, gripped=False, turned=False)
 MATERIALS = ("mung_beans", "black_rice", "sticky_rice")  # boxes full of grains, which are called <material>.<number>
-GARMENT = Thing("shorts", 0.2, 0.0, 0.005, gripped=False, turned=False)  # flat and open, its waistband along y
-GARMENTS = ("black_shorts", "novel_shorts")
+GARMENT = Thing("shorts", 0.2, 0.0, 0.021, gripped=False, turned=False)  # flat and open, its waistband along y
 NESTED_M = 0.024  # a cup's foot over that of the one it stands in: there their walls meet
 THINGS = {
     "apple": _ball(0.031),
@@ -53,6 +52,7 @@ THINGS = {
     "bowl": BOWL,
     "spoon": SPOON,
     **dict.fromkeys(MATERIALS, BOX),
-    **dict.fromkeys(GARMENTS, GARMENT),
+    "black_shorts": GARMENT,
+    "novel_shorts": GARMENT,
     **{f"{colour}_block": BLOCK for colour in ("red", "yellow", "blue")},
 }

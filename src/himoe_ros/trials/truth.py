@@ -81,9 +81,10 @@ def truth_from_state(
     """
     value, rate = dict(zip(names, values, strict=True)), dict(zip(names, rates, strict=True))
     things = [name.removesuffix(".qw") for name in names if name.endswith(".qw")]
+    hinges = [name for name in names if name.count(".") == 1 and name.rpartition(".")[2] not in PARTS]
     return Truth(
         time_s=time,
-        things={thing: _pose(thing, value, rate) for thing in things},
+        things={thing: _pose(thing, hinges, value, rate) for thing in things},
         hands={arm.name: _hand(arm, value) for arm in arms},
         reward=value.get("reward"),
     )
@@ -93,19 +94,14 @@ def _hand(arm: Arm, value: Mapping[str, float]) -> Hand:
     return Hand(arm.gripper.opening(value[arm.gripper.joint]), arm.tool(value)[:3, 3])
 
 
-def _pose(thing: str, value: Mapping[str, float], rate: Mapping[str, float]) -> Pose:
-    hinges = [n for n in value if n.startswith(f"{thing}.") and _is_hinge(n)]
+def _pose(thing: str, hinges: Sequence[str], value: Mapping[str, float], rate: Mapping[str, float]) -> Pose:
+    own = [name for name in hinges if name.startswith(f"{thing}.")]
     w, x, y, z = (value[f"{thing}.{part}"] for part in ("qw", "qx", "qy", "qz"))
     return Pose(
         place=np.array([value[f"{thing}.{axis}"] for axis in "xyz"]),
         up=np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]),
         yaw=math.atan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z)),
         speed=math.hypot(*(rate[f"{thing}.{axis}"] for axis in "xyz")),
-        hinges={name.removeprefix(f"{thing}."): value[name] for name in hinges},
-        folding=max((abs(rate[name]) for name in hinges), default=0.0),
+        hinges={name.removeprefix(f"{thing}."): value[name] for name in own},
+        folding=max((abs(rate[name]) for name in own), default=0.0),
     )
-
-
-def _is_hinge(label: str) -> bool:
-    """Whether a label is of a hinge, and not a part of a thing's pose."""
-    return label.count(".") == 1 and label.rpartition(".")[2] not in PARTS
