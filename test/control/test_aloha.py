@@ -133,6 +133,20 @@ def test_one_arm_that_falls_silent_is_named_and_the_other_holds(arms, driver):
     assert len(driver.read().positions) == 14
 
 
+def test_an_arm_that_nobody_has_commanded_is_heard_again(arms, driver):
+    """A busy machine is silent for a moment when everything starts; nobody arms there."""
+    sdk, _right = arms(NAMES[0]).sdk, arms(NAMES[1])
+    driver.connect()
+    sdk.silent = True
+    with pytest.raises(DriverError, match="'follower_left' is lost: it has not told where its joints are"):
+        for _ in range(100):
+            driver.read()
+            time.sleep(0.01)
+    sdk.silent = False
+    time.sleep(0.1)
+    assert len(driver.read().positions) == 14
+
+
 def test_nothing_that_is_not_finite_leaves(arms, driver):
     left, _right = arms(NAMES[0]), arms(NAMES[1])
     driver.connect()

@@ -40,6 +40,7 @@ class InterbotixArm:
         self._thread: threading.Thread | None = None
         self._newest: Any = None
         self._newest_at = 0.0
+        self._sent = False  # whether it has been commanded since it was opened
         self._lost = ""  # why, until it is opened again
 
     def open(self) -> tuple[str, ...]:
@@ -87,7 +88,7 @@ class InterbotixArm:
             if arm is None:
                 node.destroy_node()
         node.destroy_timer(arm.gripper.tmr_gripper_state)  # it would command the gripper beside us
-        self._lost, self._newest_at = "", time.monotonic()
+        self._sent, self._lost, self._newest_at = False, "", time.monotonic()
         self._arm, self._executor = arm, SingleThreadedExecutor()
         self._executor.add_node(node)  # only now: building the API spins the node by itself
         self._thread = threading.Thread(target=self._executor.spin, name=f"executor of {self.name}", daemon=True)
@@ -121,14 +122,15 @@ class InterbotixArm:
         """Joint name -> rad (m for fingers), newest that is known.
 
         Raises:
-            DriverError: nothing new came for SILENT_S; from then on until `open`.
+            DriverError: nothing new came for SILENT_S; once it has been commanded, from then on until `open`.
         """
         state, now = self._open().core.joint_states, time.monotonic()
         if state is not self._newest:
             self._newest, self._newest_at = state, now
         elif now - self._newest_at > SILENT_S:
-            self._lost = f"it has not told where its joints are for {now - self._newest_at:.1f} s"
-            self._open()
+            silent = f"it has not told where its joints are for {now - self._newest_at:.1f} s"
+            self._lost = silent if self._sent else ""
+            raise self._is_lost(silent)
         return dict(zip(state.name, map(float, state.position), strict=True))
 
     def states_hz(self, seconds: float) -> float:
@@ -142,6 +144,7 @@ class InterbotixArm:
 
     def send(self, joints: Sequence[float]) -> None:
         """The arm goes to these positions at once, rad; the API takes plain floats only, and checks none of them."""
+        self._sent = True
         self._open().core.robot_write_commands("arm", [float(value) for value in joints])
 
     def send_gripper(self, position: float) -> None:
@@ -152,10 +155,11 @@ class InterbotixArm:
         if self._arm is None:
             raise DriverError(f"'{self.name}' is not connected")
         if self._lost:
-            raise DriverError(
-                f"'{self.name}' is lost: {self._lost}; look at its power, cable and xs_sdk, then arm again"
-            )
+            raise self._is_lost(self._lost)
         return self._arm
+
+    def _is_lost(self, why: str) -> DriverError:
+        return DriverError(f"'{self.name}' is lost: {why}; look at its power, cable and xs_sdk, then arm again")
 
     def _find(self, node: Any) -> None:
         """Before the API waits without end: does xs_sdk run, and does it tell where the joints are?"""
