@@ -54,9 +54,9 @@ def test_a_result_is_found_again_only_where_everything_is_the_same(tmp_path):
 
 def test_the_sweep_stands_for_the_last_episode(tmp_path):
     experiment = load_experiment(FILE, quick=False)
-    cell = next(c for c in experiment.cells() if (c.mixture, c.demonstrations) == ("co-trained", 50))
+    cell = next(c for c in experiment.cells() if (c.mixture, c.demonstrations) == ("co-trained", 60))
     told = job_of(experiment, cell, write_presets(experiment, tmp_path), tmp_path).training
-    assert [m["episodes"] for m in told["mixture"]] == [[0, 50], [120, 340], [0, 110]]
+    assert [m["episodes"] for m in told["mixture"]] == [[0, 60], [120, 340], [0, 110]]
     assert told["model"] == experiment.variants[cell.variant] and told["mixture"][2]["embodiment"] == "aloha"
 
 

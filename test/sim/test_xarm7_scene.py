@@ -107,7 +107,8 @@ def test_things_are_as_large_as_judges_and_layouts_think():
     mujoco.mj_forward(model, data)
     for name, thing in THINGS.items():
         body = model.body(name).id
-        geoms = [g for g in range(model.ngeom) if model.geom_bodyid[g] == body and model.geom_contype[g]]
+        whole = [g for g in range(model.ngeom) if model.body_rootid[model.geom_bodyid[g]] == body]
+        geoms = [g for g in whole if model.geom_contype[g]]
         corners = np.concatenate([_corners(model, data, g) for g in geoms]) - data.xpos[body]
         assert np.hypot(*corners[:, :2].T).max() == pytest.approx(thing.radius, rel=0.03), name
         assert corners[:, 2].max() == pytest.approx(thing.top, abs=1.5e-3), name

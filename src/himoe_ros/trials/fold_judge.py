@@ -5,12 +5,13 @@ from __future__ import annotations
 from ..core.errors import ConfigError
 from .judge import OPEN_GRIPPER
 from .protocol import Protocol, Setting
-from .things import GARMENT, THINGS
+from .things import SHORTS, THINGS
 from .truth import Pose, Truth
 from .verdict import RESTING_S, RESTING_SPEED_M_S, UPRIGHT, Verdict
 
 FOLD = ["once", "twice"]  # stages
 MIDDLE, LEGS = "middle", ("left_leg", "right_leg")  # hinges, as sim/shorts.py names them
+GARMENTS = [name for name, thing in THINGS.items() if thing.kind == SHORTS.kind]
 FOLDED_RAD = 2.9  # of pi: an edge that lies on a ball stands off a little; one that is held, more
 STILL_RAD_S = 0.5
 OFF_M = 0.08  # of a tool point over the table
@@ -25,8 +26,8 @@ class FoldJudge:
             ConfigError: the protocol is not of folding.
         """
         roles = list(setting.roles.values())
-        if list(protocol.stages) != FOLD or len(roles) != 1 or THINGS.get(roles[0]) is not GARMENT:
-            known = ", ".join(name for name, thing in THINGS.items() if thing is GARMENT)
+        if list(protocol.stages) != FOLD or len(roles) != 1 or roles[0] not in GARMENTS:
+            known = ", ".join(GARMENTS)
             raise ConfigError(
                 f"{protocol.name}: expected the stages {FOLD} of one of {known}, got {list(protocol.stages)} of {roles}"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ BOWL = Thing("bowl", 0.07, 0.0, 0.043, gripped=False)
 SPOON = Thing("spoon", 0.0225, 0.02, 0.145, gripped=False, turned=False)  # upright in its stand, its mouth ahead
 BOX = Thing("box", 0.065, 0.0, 0.04, gripped=False, turned=False)
 MATERIALS = ("mung_beans", "black_rice", "sticky_rice")  # boxes full of grains, which are called <material>.<number>
-GARMENT = Thing("shorts", 0.2, 0.0, 0.021, gripped=False, turned=False)  # flat and open, its waistband along y
+SHORTS = Thing("shorts", 0.185, 0.0, 0.021, gripped=False, turned=False)  # flat and open, to the balls on its corners
 NESTED_M = 0.024  # a cup's foot over that of the one it stands in: there their walls meet
 THINGS = {
     "apple": _ball(0.031),
@@ -52,7 +52,7 @@ THINGS = {
     "bowl": BOWL,
     "spoon": SPOON,
     **dict.fromkeys(MATERIALS, BOX),
-    "black_shorts": GARMENT,
-    "novel_shorts": GARMENT,
+    "black_shorts": SHORTS,
+    "novel_shorts": replace(SHORTS, radius=0.17),
     **{f"{colour}_block": BLOCK for colour in ("red", "yellow", "blue")},
 }
