@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import traceback
@@ -183,6 +184,7 @@ def run(node_class: Callable[[], ManagedNode]) -> None:
         code = 2
     finally:
         rclpy.shutdown()
+        gc.collect()  # what an interrupted setup has left, such as a drawing context, goes before its library does
     sys.exit(code)
 
 
