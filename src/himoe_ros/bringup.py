@@ -15,7 +15,7 @@ from .core.embodiment import load_embodiment
 from .core.errors import ConfigError
 from .core.reading import load_yaml, mapping
 from .options import ARGUMENTS, PLAY_ARGUMENTS, RECORD_ARGUMENTS, TELEOP_ARGUMENTS, TRIAL_ARGUMENTS, Argument, convert
-from .resources import EXPERT, NO_POLICY, config, is_preset, own_policy, trained_space
+from .resources import EXPERT, NO_POLICY, config, own_policy, require_policy, trained_space
 from .trials.protocol import load_protocol
 from .trials.schedule import hide
 
@@ -145,7 +145,7 @@ def _checked(robot: str, options: Mapping[str, object], trials: bool) -> dict[st
     value["policy"] = value["policy"] or own_policy(robot)
     policies = str(value["policy"]).split(",")
     for policy in policies:
-        is_preset(policy)  # or anything else that there is
+        require_policy(policy)
     own = trained_space(policies[0])
     value["action_space"] = value["action_space"] or own or next(iter(embodiment.action_spaces))
     value["protocol"] = value["protocol"] or PROTOCOLS.get(robot, "")

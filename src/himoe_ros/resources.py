@@ -28,21 +28,23 @@ def share() -> Path:
 
 
 def is_preset(policy: str) -> bool:
-    """Whether a policy's name means a preset of config/models with untrained weights: no folder, no org/name.
+    """Whether a policy's name means a preset of config/models with untrained weights: no folder, no org/name."""
+    return "/" not in policy and not policy_place(policy).is_dir() and policy not in (EXPERT, NO_POLICY)
+
+
+def require_policy(policy: str) -> None:
+    """Refuse a name that means nothing, before anything is started.
 
     Raises:
-        ConfigError: it means nothing at all.
+        ConfigError: with those there are.
     """
-    if "/" in policy or policy_place(policy).is_dir() or policy in (EXPERT, NO_POLICY):
-        return False
     presets = sorted(path.stem for path in config("models").glob("*.yaml"))
-    if policy not in presets:
+    if is_preset(policy) and policy not in presets:
         shipped = sorted(path.name for path in config("policies").iterdir() if path.is_dir())
         raise ConfigError(
             f"there is no policy '{policy}'; there are {', '.join(shipped)}, untrained {', '.join(presets)}, {EXPERT} "
             f"in simulation, {NO_POLICY}; or give a folder, a Hugging Face name like org/name, or ws://host:port"
         )
-    return True
 
 
 def policy_place(policy: str) -> Path:

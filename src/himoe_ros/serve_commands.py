@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .core.embodiment import load_embodiment
 from .options import add_command
-from .resources import config, is_preset, policy_place, trained_space
+from .resources import config, is_preset, policy_place, require_policy, trained_space
 
 
 def add_serve_command(commands) -> None:
@@ -56,6 +56,7 @@ def _serve(options: argparse.Namespace) -> int:
         together=options.together,
     )
     device = chosen_device(options.device)
+    require_policy(options.policy)
     if is_preset(options.policy):
         policy = untrained_policy(options.policy, config("models"), embodiment, space, device=device)
     else:

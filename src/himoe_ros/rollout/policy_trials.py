@@ -62,8 +62,9 @@ class PolicyTrials:
         embodiment = load_embodiment(self.protocol.embodiment, config("embodiments"))
         space, safety = embodiment.action_space(wanted.action_space), load_safety(config("safety.yaml"))
         self._policy = load_policy(wanted.policy, embodiment, space)
-        late = wanted.latency, wanted.replan
-        self._rollouts = Rollouts(self.protocol, embodiment, space, safety, wanted.pixels, *late)
+        self._rollouts = Rollouts(
+            self.protocol, embodiment, space, safety, wanted.pixels, wanted.latency, wanted.replan
+        )
 
     def __call__(self, setting: str, scene: int) -> Outcome:
         """See Rollouts.run."""

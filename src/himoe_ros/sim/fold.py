@@ -164,11 +164,10 @@ class FoldExpert:
         """Open, then up; what has slipped before the top is taken again."""
         here = self._here(s)
         if self._wait(3 * WAITS) and all(place[2] > AWAY_M for place in here.values()):
-            self._go("approach")
-            if s.hinges[self._fold.hinge] > FOLDED_RAD and (following := next(self._folds, None)) is not None:
-                self._fold = following
-            elif s.hinges[self._fold.hinge] > FOLDED_RAD:
-                self._go("done")
+            folded = s.hinges[self._fold.hinge] > FOLDED_RAD
+            following = next(self._folds, None) if folded else self._fold
+            self._go("done" if following is None else "approach")
+            self._fold = following or self._fold
         up = {hand: np.array([*place[:2], AWAY_M + NEAR_M]) for hand, place in here.items()}
         return (up if self._waited > WAITS else here), 1.0, self._waited < 2 * WAITS
 
