@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ..core.errors import ConfigError
 from .judge import OPEN_GRIPPER
-from .protocol import Protocol, Setting
+from .protocol import Protocol, Setting, only_thing
 from .things import SHORTS, THINGS
 from .truth import Pose, Truth
 from .verdict import RESTING_S, RESTING_SPEED_M_S, UPRIGHT, Verdict
@@ -25,13 +24,7 @@ class FoldJudge:
         Raises:
             ConfigError: the protocol is not of folding.
         """
-        roles = list(setting.roles.values())
-        if list(protocol.stages) != FOLD or len(roles) != 1 or roles[0] not in GARMENTS:
-            known = ", ".join(GARMENTS)
-            raise ConfigError(
-                f"{protocol.name}: expected the stages {FOLD} of one of {known}, got {list(protocol.stages)} of {roles}"
-            )
-        (self._garment,) = roles
+        self._garment = only_thing(protocol, setting, FOLD, GARMENTS)
         self._since: dict[str, float] = {}  # s, since when what a stage asks for has lasted
         self._verdict = Verdict(dict.fromkeys(FOLD, False))
 

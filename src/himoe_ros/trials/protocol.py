@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -167,3 +167,18 @@ def _place(data: Any, where: str) -> Place:
     if spread < 0 or len(y) == 0:
         raise ConfigError(f"{where}: expected spread_m >= 0 and at least one y_m, got {data!r}")
     return Place(number(d["x_m"], f"{where}.x_m"), y, spread)
+
+
+def only_thing(protocol: Protocol, setting: Setting, stages: Sequence[str], known: Collection[str]) -> str:
+    """What a setting of one thing is about, for a judge of these stages and things.
+
+    Raises:
+        ConfigError: the protocol is of something else.
+    """
+    roles = list(setting.roles.values())
+    if list(protocol.stages) != list(stages) or len(roles) != 1 or roles[0] not in known:
+        raise ConfigError(
+            f"{protocol.name}: expected the stages {list(stages)} of one of {', '.join(known)}, got "
+            f"{list(protocol.stages)} of {roles}"
+        )
+    return roles[0]

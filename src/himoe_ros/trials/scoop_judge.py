@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..core.errors import ConfigError
-from .protocol import Protocol, Setting
+from .protocol import Protocol, Setting, only_thing
 from .things import BOWL, MATERIALS
 from .truth import Pose, Truth
 from .verdict import RESTING_S, RESTING_SPEED_M_S, UPRIGHT, Verdict
@@ -34,13 +33,7 @@ class ScoopJudge:
         Raises:
             ConfigError: the protocol is not of scooping.
         """
-        roles = list(setting.roles.values())
-        if list(protocol.stages) != SCOOP or len(roles) != 1 or roles[0] not in MATERIALS:
-            raise ConfigError(
-                f"{protocol.name}: expected the stages {SCOOP} of one of {', '.join(MATERIALS)}, got "
-                f"{list(protocol.stages)} of {roles}"
-            )
-        self._material = roles[0]
+        self._material = only_thing(protocol, setting, SCOOP, MATERIALS)
         self._since: float | None = None  # s, since when enough has lain in the bowl
         self._verdict = Verdict(dict.fromkeys(SCOOP, False))
 
