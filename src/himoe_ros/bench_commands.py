@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -26,7 +27,7 @@ CHUNK_STEPS = 50  # of the expert's plans, 30 a second
 
 
 def add_bench_commands(commands) -> None:
-    """Add `bench graph`, `latency`, `policy`, `training` and `execution` to the subparsers of `himoe`."""
+    """Add `bench graph`, `latency`, `policy`, `rounding`, `training` and `execution` to the subparsers of `himoe`."""
     bench = commands.add_parser("bench", help="measure this machine").add_subparsers(required=True, metavar="WHAT")
     graph = _command(bench, "graph", _bench_graph, "rates, delivery and latency of the running graph")
     graph.add_argument("--seconds", type=float, default=60.0, help="length of each measurement, s")
@@ -38,6 +39,10 @@ def add_bench_commands(commands) -> None:
     policy = _command(bench, "policy", _bench_policy, "the model against a plain loop shaped like the release")
     policy.add_argument("--runs", type=int, default=10, help="timed runs of each part; medians are told")
     policy.add_argument("--threads", type=int, default=2, help="CPU threads")
+    rounding = _command(bench, "rounding", _bench_rounding, "how far plans move when experts are kept in eight bits")
+    rounding.add_argument("--policy", default="xarm7_small", help="shipped policy, or policy folder")
+    rounding.add_argument("--protocol", default="xarm7/fruit_to_plate", help="in whose trials, in simulated time")
+    rounding.add_argument("--trials", type=int, default=4, help="of each setting")
     training = _command(bench, "training", _bench_training, "a training step, against the same of that loop")
     training.add_argument("--runs", type=int, default=5, help="timed steps of each; medians are told")
     training.add_argument("--threads", type=int, default=2, help="CPU threads")
@@ -75,6 +80,20 @@ def _bench_training(options: argparse.Namespace) -> int:
 
     recipe = config("training") / "xarm7_small.yaml"
     _tell_rows(options, bench_training(options.runs, options.threads, options.batch, config("models"), recipe))
+    return 0
+
+
+def _bench_rounding(options: argparse.Namespace) -> int:
+    """Torch and MuJoCo are slow to import, so only here."""
+    os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo reads it when imported
+    from .bench.rounding import bench_rounding  # noqa: PLC0415
+
+    rows = bench_rounding(options.policy, options.protocol, options.trials)
+    print(f"{'experts':<12} {'plans':>6} {'plan, ms':>9}   difference: median, largest")
+    for r in rows:
+        apart = ", ".join(f"{r.median[unit]:.2g} {r.largest[unit]:.2g} {unit}" for unit in r.median)
+        print(f"{r.experts:<12} {r.plans:>6} {1e3 * r.seconds:>9.1f}   {apart}")
+    _write(options, [asdict(row) for row in rows])
     return 0
 
 

@@ -192,7 +192,7 @@ def _policy(
             "steps": value["expert_steps"],
         }
         return NodeSpec("sim_expert", name, expert, remappings=remappings)
-    own |= {k: value[k] for k in ("torch_threads", "device", "policy_token_file")}
+    own |= {k: value[k] for k in ("torch_threads", "device", "expert_weights", "policy_token_file")}
     return NodeSpec("policy", name, {**common, **own, "policy": policy}, remappings=remappings)
 
 

@@ -43,6 +43,7 @@ ARGUMENTS = (
     Argument("expert_steps", 0, "30 a second, of the expert's plans; 0: it looks anew ten times a second"),
     Argument("torch_threads", 1, "CPU threads of the policy"),
     Argument("device", "", "of the policy: cpu or cuda; without it a GPU where there is one"),
+    Argument("expert_weights", "", "routed experts in eight bits: int8 (on a CPU) or float8 (on a GPU from Hopper on)"),
     Argument("image_width", 224, "px, simulated cameras"),
     Argument("image_height", 224, "px, simulated cameras"),
     Argument("camera_rate_hz", 10.0, "images a second and simulated camera"),

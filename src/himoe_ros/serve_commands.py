@@ -28,6 +28,7 @@ def add_serve_command(commands) -> None:
     serve.add_argument("--together", type=int, default=4, help="observations planned from at once, at most")
     serve.add_argument("--largest-mb", type=float, default=16.0, help="of a message")
     serve.add_argument("--device", default="", help="cpu or cuda; without it a GPU where there is one")
+    serve.add_argument("--expert-weights", default="", help="as of himoe up")
     serve.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own choice")
 
 
@@ -55,12 +56,12 @@ def _serve(options: argparse.Namespace) -> int:
         clients=options.clients,
         together=options.together,
     )
-    device = chosen_device(options.device)
+    where = {"device": chosen_device(options.device), "expert_weights": options.expert_weights}
     require_policy(options.policy)
     if is_preset(options.policy):
-        policy = untrained_policy(options.policy, config("models"), embodiment, space, device=device)
+        policy = untrained_policy(options.policy, config("models"), embodiment, space, **where)
     else:
-        policy = load_policy(policy_place(options.policy), embodiment, space, device)
+        policy = load_policy(policy_place(options.policy), embodiment, space, **where)
     server = PolicyServer(policy, embodiment, terms)
     policy.warm_up()
 

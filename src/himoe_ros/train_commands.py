@@ -37,7 +37,8 @@ def _train(options: argparse.Namespace) -> int:
         if processes.rank == 0:
             samples = sum(len(s.training) for s in run.sources)
             since = f"{'resumed at' if run.resumed else 'from'} step {run.trainer.step}"
-            print(f"{out}: {samples} samples, {since}", flush=True)
+            precision = str(run.trainer.products).removeprefix("torch.")
+            print(f"{out}: {samples} samples, {since}; products in {precision}", flush=True)
         run.train()
         if processes.rank == 0:
             print(f"\nwritten: {', '.join(map(str, sorted(out.glob(f'{POLICY}*'))))}")

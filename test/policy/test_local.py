@@ -14,7 +14,6 @@ from himoe_ros.core.observation import Observation, RobotState
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.folder import save_model
 from himoe_ros.model.himoe import HiMoEVLA
-from himoe_ros.model.packed import packs
 from himoe_ros.policy.local import load_policy, untrained_policy
 from himoe_ros.policy.statistics import statistics_from_limits
 from himoe_ros.resources import config
@@ -64,8 +63,7 @@ def policy_folder(folder, embodiment, space, dtype=torch.float32) -> None:
 def test_a_policy_folder_acts_as_the_model_it_was_saved_from(tmp_path):
     embodiment = load_embodiment("xarm7", config("embodiments"))
     space = embodiment.action_space("end_effector")
-    dtype = torch.bfloat16 if packs(torch.empty(0, dtype=torch.bfloat16)) else torch.float32
-    policy_folder(tmp_path / "policy", embodiment, space, dtype)
+    policy_folder(tmp_path / "policy", embodiment, space, torch.bfloat16)
     loaded = load_policy(tmp_path / "policy", embodiment, space)
     fresh = untrained_policy("himoe_small", config("models"), embodiment, space)
     assert np.array_equal(loaded.act(observe(embodiment)).values, fresh.act(observe(embodiment)).values)

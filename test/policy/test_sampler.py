@@ -39,3 +39,10 @@ def test_it_answers_as_the_model_and_tells_where_the_time_went():
     torch.testing.assert_close(got, plain.sample_actions(inputs(), noise()), atol=1e-4, rtol=1e-4)
     assert list(watch.took) == ["prefix", "flow steps"] and min(watch.took.values()) > 0
     assert sampler.words == 0
+
+
+@pytest.mark.parametrize(("native", "kept"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_cpu_without_bfloat16_plans_in_float32(monkeypatch, native, kept):
+    monkeypatch.setattr("himoe_ros.policy.sampler.multiplies_bfloat16", lambda _: native)
+    model = HiMoEVLA(load_model_config("himoe_small", config("models"))).initialise(0).bfloat16()
+    assert Sampler(model, "cpu").model.action_in_proj.weight.dtype is kept

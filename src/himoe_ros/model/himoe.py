@@ -206,16 +206,26 @@ class HiMoEVLA(nn.Module):
             if isinstance(layer, (SiglipEncoderLayer, ExpertLayer)):
                 layer.forward = partial(recomputed, True, layer.forward)
 
-    def arrange(self) -> HiMoEVLA:
+    def arrange(self, expert_weights: str = "") -> HiMoEVLA:
         """Lay the weights out as the CPU multiplies them fastest, with a copy of the expert's; on a GPU they stay.
 
         For a loaded model that will only be evaluated: it can be neither trained nor saved afterwards.
+
+        Args:
+            expert_weights: int8 or float8, to keep routed experts in eight bits; "": as they are.
+
+        Raises:
+            ConfigError: the device does not multiply these.
         """
         if packs(self.state_proj.weight):
             self._unarranged = copy.deepcopy(self.expert)
-        for kind in (HeterogeneityBalancingMoE, Experts):
-            for module in [m for m in self.expert.modules() if isinstance(m, kind)]:
-                module.arrange()
+        if expert_weights:
+            for module in [m for m in self.expert.modules() if isinstance(m, Experts)]:
+                module.round(expert_weights)
+        else:
+            for kind in (HeterogeneityBalancingMoE, Experts):
+                for module in [m for m in self.expert.modules() if isinstance(m, kind)]:
+                    module.arrange()
         self.prefix.arrange()
         pack(self.expert)
         return self

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import AdaConfig, MoEConfig
+from .eight_bit import EightBit
 from .layers import gated
 from .packed import PackedLinear, packs
 
@@ -63,13 +64,15 @@ class Experts(nn.Module):
         # How much of each expert a token hears that did not choose it: by `join`, all of the last ones.
         self.register_buffer("unchosen", torch.zeros(e), persistent=False)
         self.packed: list[tuple[Map, Map]] | None = None  # by `arrange`: of each expert
+        self.eight: tuple[EightBit, EightBit] | None = None  # by `round`
         self.together: tuple[Map, Map] | None = None  # by `arrange`: of all small experts side by side
 
     def forward(self, x_BTD: Tensor, routing: Routing) -> Tensor:
         """Sum over the chosen experts of weight * expert(x)."""
         x_ND = x_BTD.flatten(0, 1)
         chosen, weight = routing.chosen.flatten(0, 1), routing.weight.flatten(0, 1).to(x_BTD.dtype)
-        run = self._one_by_one if self.packed is not None else self._all if self._small else self._grouped
+        together = self._small and self.eight is None
+        run = self._one_by_one if self.packed is not None else self._all if together else self._grouped
         return run(x_ND, chosen, weight).view_as(x_BTD)
 
     def arrange(self) -> None:
@@ -82,8 +85,25 @@ class Experts(nn.Module):
             return
         pairs = zip(self.gate_up_proj, self.down_proj, strict=True)
         self.packed = [(PackedLinear(gate_up), PackedLinear(down)) for gate_up, down in pairs]
-        for name in ("gate_up_proj", "down_proj"):  # a second copy would double the memory
+        self._let_go()
+
+    def round(self, kind: str) -> None:
+        """Keep the weights in eight bits; see `EightBit`."""
+        self.eight = EightBit(self.gate_up_proj, kind), EightBit(self.down_proj, kind)
+        if not self.gate_up_proj.is_cuda:
+            gate_up, down = self.eight
+            self.packed = [(partial(gate_up.of, e), partial(down.of, e)) for e in range(len(gate_up))]
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of the weights, where another copy of them is used."""
+        for name in ("gate_up_proj", "down_proj"):
             setattr(self, name, nn.Parameter(getattr(self, name).to("meta"), requires_grad=False))
+
+    @property
+    def stacked(self) -> tuple[Tensor | EightBit, Tensor | EightBit]:
+        """(E, 2 F, D) and (E, D, F), as they are kept."""
+        return self.eight or (self.gate_up_proj, self.down_proj)
 
     def join(self, shared: DenseMLP) -> bool:
         """On a CPU, take in what every token hears as so many experts more; not where experts run on their own."""
@@ -121,12 +141,13 @@ class Experts(nn.Module):
         token = order // chosen_NK.shape[1]
         experts = torch.arange(len(self.gate_up_proj), device=x_ND.device)
         ends = (chosen_NK.flatten().unsqueeze(0) <= experts.unsqueeze(1)).sum(1).to(torch.int32)
-        hidden_PF = gated(_by_expert(x_ND[token], self.gate_up_proj, ends), self.silu)
+        gate_up, down = self.stacked
+        hidden_PF = gated(_by_expert(x_ND[token], gate_up, ends), self.silu)
         hidden_PF = hidden_PF * weight_NK.flatten()[order].unsqueeze(-1)
-        return torch.zeros_like(x_ND).index_add(0, token, _by_expert(hidden_PF, self.down_proj, ends))
+        return torch.zeros_like(x_ND).index_add(0, token, _by_expert(hidden_PF, down, ends))
 
     def _one_by_one(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
-        """As `_grouped`, with packed weights: on a CPU a loop waits for nothing."""
+        """As `_grouped`, with packed or rounded weights: on a CPU a loop waits for nothing."""
         order = chosen_NK.flatten().argsort(stable=True)
         token = order // chosen_NK.shape[1]
         counts = chosen_NK.flatten().bincount(minlength=len(self.packed)).tolist()
@@ -139,8 +160,10 @@ class Experts(nn.Module):
         return torch.zeros_like(x_ND).index_add(0, token, weighted_PD)
 
 
-def _by_expert(x_PI: Tensor, weight_EOI: Tensor, ends: Tensor) -> Tensor:
+def _by_expert(x_PI: Tensor, weight_EOI: Tensor | EightBit, ends: Tensor) -> Tensor:
     """(P, O): rows of expert e end at ends[e], and are multiplied with its weight."""
+    if isinstance(weight_EOI, EightBit):
+        return weight_EOI.by_expert(x_PI, ends)
     return F.grouped_mm(x_PI, weight_EOI.mT, offs=ends)
 
 
@@ -203,8 +226,8 @@ class ActionSpaceMoE(nn.Module):
         if self.experts.packed is not None:
             return space
         chosen, weight = space.chosen[:, 0], space.weight[:, 0]
-        gate_up_BKFD = self.experts.gate_up_proj[chosen]
-        down_BKDF = self.experts.down_proj[chosen] * weight[..., None, None].to(gate_up_BKFD.dtype)
+        gate_up_BKFD, down_BKDF = (stacked[chosen] for stacked in self.experts.stacked)
+        down_BKDF = down_BKDF * weight[..., None, None].to(gate_up_BKFD.dtype)
         # The k experts side by side are one wider MLP: all gates, then all ups.
         gate_up = gate_up_BKFD.unflatten(2, (2, -1)).transpose(1, 2).flatten(1, 3)
         down = down_BKDF.transpose(1, 2).flatten(2, 3)

@@ -54,9 +54,15 @@ def packs(weight: Tensor) -> bool:
     """Whether this machine can pack such a weight."""
     if weight.device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
-    if weight.dtype is torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return weight.dtype is torch.float32
+    return weight.dtype is torch.float32 or (weight.dtype is torch.bfloat16 and multiplies_bfloat16("cpu"))
+
+
+def multiplies_bfloat16(device: str | torch.device) -> bool:
+    """Whether that device does so itself; a CPU without AVX-512 takes many times as long as for float32."""
+    if torch.device(device).type != "cpu":
+        return True
+    own = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return own is not None and bool(own())
 
 
 @torch.no_grad()

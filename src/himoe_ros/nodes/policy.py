@@ -39,7 +39,7 @@ from .conversions import chunk_message, image_array, source_message, timing_mess
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
 
 RETRY_S = 0.02  # while the robot comes to rest
-LOOK_S = 0.004  # between two looks for a fresh observation
+LOOK_S = 0.02  # between two looks for a fresh observation, where no image comes
 ARRIVALS = 20  # images whose times of arrival are remembered
 
 
@@ -48,7 +48,7 @@ class PolicyNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("policy")
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # notified of images
         self._worker = self.worker("policy")
         self._policy: Policy | None = None
         self._instruction = ""
@@ -61,6 +61,7 @@ class PolicyNode(ManagedNode):
         self._added_latency = self.parameter("added_latency_s", 0.0)
         self._threads = self.parameter("torch_threads", 1)
         self._device = self.parameter("device", "")
+        self._expert_weights = self.parameter("expert_weights", "")
         self._token_file = self.parameter("policy_token_file", "")
         self._unified = self.create_publisher(Float32MultiArray, "unified_state", COMMAND)
         self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
@@ -123,10 +124,10 @@ class PolicyNode(ManagedNode):
         """One of ours, a policy folder or Hugging Face name, or a server's; a preset's name means untrained weights."""
         if self._name.startswith(SCHEMES):
             return RemotePolicy(self._name, self._embodiment, space, read_token(self._token_file))
-        device = chosen_device(self._device)
+        where = chosen_device(self._device), self._expert_weights
         if is_preset(self._name):
-            return untrained_policy(self._name, config("models"), self._embodiment, space, self._seed, device)
-        return load_policy(policy_place(self._name), self._embodiment, space, device)
+            return untrained_policy(self._name, config("models"), self._embodiment, space, self._seed, *where)
+        return load_policy(policy_place(self._name), self._embodiment, space, *where)
 
     def _run(self) -> None:
         scheduler = self._scheduler
@@ -178,21 +179,20 @@ class PolicyNode(ManagedNode):
         Without a next one within the age that one may have, the last one, or why there is none.
         """
         last, deadline = None, time.monotonic() + self._patience
-        while True:
-            late = time.monotonic() > deadline or not self._worker.running
-            try:
-                with self._lock:
+        with self._lock:
+            while True:
+                late = time.monotonic() > deadline or not self._worker.running
+                try:
                     self._follow_clock()
                     now = self.seconds_now()
                     observation = self._synchronizer.observation(now, self._instruction)
-                    arrived = dict(self._arrivals).get(observation.stamp, now)
-                if late or (last is not None and observation.stamp > last):
-                    return observation, arrived
-                last = observation.stamp
-            except ObservationError:
-                if late or last is None:
-                    raise
-            time.sleep(LOOK_S)
+                    if late or (last is not None and observation.stamp > last):
+                        return observation, dict(self._arrivals).get(observation.stamp, now)
+                    last = observation.stamp
+                except ObservationError:
+                    if late or last is None:
+                        raise
+                self._lock.wait(LOOK_S)
 
     def _follow_clock(self) -> None:
         """What was received by a clock that then jumped or stood still says nothing about now."""
@@ -233,6 +233,7 @@ class PolicyNode(ManagedNode):
             with self._lock:
                 stamp, now = seconds(message.header.stamp), self.seconds_now()
                 self._synchronizer.push_image(camera, stamp, image, now)
+                self._lock.notify_all()
                 if camera == self._embodiment.cameras[0].name:
                     self._arrivals.append((stamp, now))
         except ObservationError as error:

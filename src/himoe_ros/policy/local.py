@@ -19,7 +19,6 @@ from ..model.config import load_model_config, preset_tokenizer
 from ..model.folder import STATISTICS, TOKENIZER, find_folder, load_config, load_model
 from ..model.himoe import HiMoEVLA
 from ..model.inputs import ModelInputs, check_values
-from ..model.packed import packs
 from .processing import (
     action_chunk,
     model_actions,
@@ -47,16 +46,17 @@ class LocalPolicy:
         space: ActionSpace,
         description: str,
         device: str = "cpu",
+        expert_weights: str = "",
     ) -> None:
         statistics.require(embodiment, space)
-        self._sampler = Sampler(model, device)
+        self._sampler = Sampler(model, device, expert_weights)
         self._model = self._sampler.model
         self._tokenizer = tokenizer
         self._statistics = statistics
         self._numbers = model.config.expert.conditioning != "mask"
         self._embodiment = embodiment
         self.space = space
-        self.description = description
+        self.description = f"{description}, experts in {expert_weights}" if expert_weights else description
         self.took: Mapping[str, float] = {}
         self._noise = torch.Generator()
         self.reseed(0)
@@ -155,7 +155,13 @@ class LocalPolicy:
 
 
 def untrained_policy(
-    preset: str, models: Path, embodiment: Embodiment, space: ActionSpace, seed: int = 0, device: str = "cpu"
+    preset: str,
+    models: Path,
+    embodiment: Embodiment,
+    space: ActionSpace,
+    seed: int = 0,
+    device: str = "cpu",
+    expert_weights: str = "",
 ) -> LocalPolicy:
     """A policy with random weights, of a preset in config/models: moves, but knows nothing.
 
@@ -164,25 +170,26 @@ def untrained_policy(
     """
     config = load_model_config(preset, models)
     vocabulary = preset_tokenizer(preset, models)
-    model = HiMoEVLA(config).initialise(seed)
-    # In which a trained one is kept, and which this machine multiplies faster.
-    if device != "cpu" or packs(torch.empty(0, dtype=torch.bfloat16)):
-        model = model.bfloat16()
     return LocalPolicy(
-        model,
+        HiMoEVLA(config).initialise(seed).bfloat16(),  # in which a trained one is kept
         InstructionTokenizer.load(vocabulary, config.max_text_tokens),
         statistics_from_limits(embodiment, space),
         embodiment,
         space,
         f"{preset}, UNTRAINED: random weights, seed {seed}",
         device,
+        expert_weights,
     )
 
 
 def load_policy(
-    name_or_folder: str | Path, embodiment: Embodiment, space: ActionSpace, device: str = "cpu"
+    name_or_folder: str | Path,
+    embodiment: Embodiment,
+    space: ActionSpace,
+    device: str = "cpu",
+    expert_weights: str = "",
 ) -> LocalPolicy:
-    """A trained policy, from a policy folder or from Hugging Face (`org/name`), in the dtype it is stored in.
+    """A trained policy, from a policy folder or from Hugging Face (`org/name`); see Sampler for its dtype.
 
     Raises:
         ConfigError: a file is missing or broken, or the policy is for another robot or action space.
@@ -194,4 +201,4 @@ def load_policy(
     tokenizer = InstructionTokenizer.load(folder / TOKENIZER, load_config(folder).max_text_tokens)
     model = load_model(folder)
     description = f"{model.config.name} from {name_or_folder}"
-    return LocalPolicy(model, tokenizer, statistics, embodiment, space, description, device)
+    return LocalPolicy(model, tokenizer, statistics, embodiment, space, description, device, expert_weights)

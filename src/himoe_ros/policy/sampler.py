@@ -12,6 +12,7 @@ from ..model.captured import CapturedSampler, shape_of
 from ..model.chunking import Guidance
 from ..model.himoe import HiMoEVLA
 from ..model.inputs import ModelInputs
+from ..model.packed import multiplies_bfloat16
 from .stopwatch import Stopwatch
 
 T = TypeVar("T", ModelInputs, Guidance)
@@ -20,13 +21,16 @@ T = TypeVar("T", ModelInputs, Guidance)
 class Sampler:
     """Inputs and noise on the CPU -> actions on the CPU."""
 
-    def __init__(self, model: HiMoEVLA, device: str) -> None:
+    def __init__(self, model: HiMoEVLA, device: str, expert_weights: str = "") -> None:
         """
         Args:
-            model: trained or not; it is moved, and laid out for that device.
+            model: trained or not; it is moved, and laid out for that device; in float32 where that has no bfloat16.
             device: `cpu`, or a GPU; see chosen_device.
+            expert_weights: see HiMoEVLA.arrange.
         """
-        self.model = model.to(device).eval().arrange()
+        if not multiplies_bfloat16(device):
+            model = model.float()
+        self.model = model.to(device).eval().arrange(expert_weights)
         self._device = torch.device(device)
         self._graphs: dict[tuple, CapturedSampler] = {}
 

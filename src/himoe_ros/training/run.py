@@ -26,7 +26,7 @@ from .places import Places
 from .processes import Processes
 from .rehearsal import rehearse
 from .telling import Told
-from .trainer import Trainer, moved
+from .trainer import Trainer, moved, products
 from .tuning import merged, tune, upcycled
 
 CONFIG, POLICY, REHEARSALS = "training.yaml", "policy", "rehearsals"
@@ -62,7 +62,7 @@ class Run:
             raise TrainingError("rehearsals: trials on the way are for one process; run them on RUN/policy afterwards")
         torch.manual_seed(self.config.seed)
         model, self._tokenizer_file = _model(self.config, places)
-        tune(model, self.config.tuning, self.config.seed, getattr(torch, self.config.precision))
+        tune(model, self.config.tuning, self.config.seed, products(self.config, device))
         with self.processes.first_alone():
             _require_same(config_file, folder)
             self.sources = open_sources(self.config, model.config, places.embodiments, places.datasets)

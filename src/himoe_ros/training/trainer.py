@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from ..core.errors import TrainingError
+from ..model.packed import multiplies_bfloat16
 from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from .config import TrainingConfig
 from .objective import Batch, Objective, learned_from, sample_times, tell_steps
@@ -43,6 +44,7 @@ class Trainer:
             objective.model.recompute()
         self._parallel = self._processes.parallel(objective, config.sharded)
         self.device = next(objective.parameters()).device
+        self.products = products(config, self.device)
         if self.device.type == "cpu":  # its fused attention is slow to differentiate in bfloat16; see layers.attend
             objective.model.prefix.vision_tower.set_attn_implementation("eager")
         self._forward = _compiled(self._parallel, self.device) if config.compile else self._parallel
@@ -150,7 +152,7 @@ class Trainer:
 
     def autocast(self) -> torch.autocast:
         """Inside, products have the run's precision."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.precision == "bfloat16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.products is torch.bfloat16)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -181,6 +183,11 @@ class Trainer:
         keep = min(self._config.ema, (1 + self.step) / (10 + self.step))
         for name, parameter in self._followed():
             self.average[name].lerp_(parameter.detach(), 1.0 - keep)
+
+
+def products(config: TrainingConfig, device: str | torch.device) -> torch.dtype:
+    """Of what precision: the run's, or float32 where the device has no bfloat16."""
+    return torch.bfloat16 if config.precision == "bfloat16" and multiplies_bfloat16(device) else torch.float32
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
