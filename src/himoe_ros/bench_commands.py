@@ -34,6 +34,8 @@ def add_bench_commands(commands) -> None:
     latency = _command(bench, "latency", _bench_latency, "where the time goes from a camera's image to a command")
     latency.add_argument("--policy", default="", help="as of himoe up")
     latency.add_argument("--execution", default=Execution.ASYNCHRONOUS.value, help="as of himoe up")
+    text = "noise of 640x480 px, 30 a second, in place of rendered views: a camera's driver needs little of a CPU"
+    latency.add_argument("--not-rendered", action="store_true", help=text)
     latency.add_argument("--seconds", type=float, default=60.0, help="length of the measurement, s")
     latency.add_argument("--picture", type=Path, metavar="FILE", help="draw it as a waterfall into this SVG file")
     policy = _command(bench, "policy", _bench_policy, "the model against a plain loop shaped like the release")
@@ -128,7 +130,8 @@ def _bench_latency(options: argparse.Namespace) -> int:
     asked = {"policy": options.policy, "execution": options.execution}
     with tempfile.TemporaryDirectory(prefix="himoe_bench_") as folder:
         out = Path(folder) / "figures.json"
-        if code := run_graph(latency_graph(options.seconds, out, asked), logs=Path(folder), foreground="graph_probe"):
+        specs = latency_graph(options.seconds, out, asked, not options.not_rendered)
+        if code := run_graph(specs, logs=Path(folder), foreground="graph_probe"):
             return code
         figures = json.loads(out.read_text())
     if options.picture:

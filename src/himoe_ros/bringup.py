@@ -233,10 +233,20 @@ def bench_graphs(seconds: float, out: Path) -> dict[str, tuple[NodeSpec, ...]]:
     }
 
 
-def latency_graph(seconds: float, out: Path, options: Mapping[str, object]) -> tuple[NodeSpec, ...]:
-    """What `himoe bench latency` runs: the xArm7's graph, and a node that measures and writes `out`."""
-    probe = {"seconds": seconds, "json": str(out), "cameras_node": "sim_cameras"}
-    return (*graph("xarm7", options), NodeSpec("graph_probe", "graph_probe", probe))
+def latency_graph(seconds: float, out: Path, options: Mapping[str, object], rendered: bool) -> tuple[NodeSpec, ...]:
+    """What `himoe bench latency` runs: the xArm7's graph, and a node that measures and writes `out`.
+
+    Args:
+        rendered: whether its cameras draw what they see, which takes a CPU; else they publish noise, as soon as it is
+            stamped, as drivers of cameras do.
+    """
+    cameras = "sim_cameras" if rendered else "synthetic_sensors"
+    specs = graph("xarm7", options)
+    if not rendered:
+        noise = NodeSpec(cameras, cameras, {"embodiment": "xarm7", "joints": False})
+        specs = tuple(noise if spec.name == "sim_cameras" else spec for spec in specs)
+    probe = {"seconds": seconds, "json": str(out), "cameras_node": cameras}
+    return (*specs, NodeSpec("graph_probe", "graph_probe", probe))
 
 
 def simulated_address(robot: str) -> str:

@@ -28,7 +28,8 @@ except ImportError as error:
 
 LONGEST_MOVE_RAD = 0.08  # of a joint, between two postures that are looked at
 MOST_BETWEEN = 8  # postures between two steps of a plan
-IK_STEPS = 3  # damped-least-squares steps to each of them
+IK_STEPS = 3  # damped-least-squares steps to each of them, at most
+NEAR = 0.002  # m, rad: no further step is needed
 
 
 class CollisionGuard:
@@ -99,7 +100,11 @@ class CollisionGuard:
         self._require_inside(values[:3], step)
         inside = clip_to_workspace(values, self._space, self._workspace)
         pose = values_pose(self._arm, dict(zip(self._space.names, inside.tolist(), strict=True)))
-        there, _ = self._arm.chain.step_toward(here, pose, self._arm.bounds, iterations=IK_STEPS, rest_gain=0.01)
+        there = here
+        for _ in range(IK_STEPS):
+            there, error = self._arm.chain.step_toward(there, pose, self._arm.bounds, rest_gain=0.01)
+            if np.abs(error).max() < NEAR:
+                break
         return [(here + there) / 2, there]
 
     def _require_inside(self, place: Floats, step: int) -> None:

@@ -78,7 +78,7 @@ class GraphProbe(ManagedNode):
         self._wait(lambda: self._received() > 0, "the policy received no image")
         if self._moves:
             self._wait(lambda: float(self._of("controller").get("chunks", 0)) > 0, "the controller got no chunk")
-            self._request(self._arm, Trigger.Request())
+            self._arm_robot()
         self._transition(Transition.TRANSITION_DEACTIVATE)
         sent, received = self._counts()
         self._transition(Transition.TRANSITION_ACTIVATE)
@@ -105,6 +105,17 @@ class GraphProbe(ManagedNode):
             figures |= _distribution("camera stamp to first command, ms", self._first_command_ms)
             figures["parts, ms: median, p99"] = spread(joined(*self._parts.values()))
         return figures
+
+    def _arm_robot(self) -> None:
+        """The source of chunks tells once a second whether it is ready: what it told last may be old."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                return self._request(self._arm, Trigger.Request())
+            except HimoeError:
+                if time.monotonic() > deadline:
+                    raise
+            self._sleep(0.5)
 
     def _counts(self) -> tuple[float, float]:
         """Images sent and received so far, told after the cameras have paused."""

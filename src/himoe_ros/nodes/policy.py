@@ -37,9 +37,11 @@ from ..policy.wire import read_token
 from ..resources import config, is_preset, policy_place
 from .conversions import chunk_message, image_array, source_message, timing_message, unified_message
 from .managed import COMMAND, LATCHED, RECORD, SENSOR, ManagedNode, run
+from .priority import PLANS, go_first, take_turns
 
 RETRY_S = 0.02  # while the robot comes to rest
 LOOK_S = 0.02  # between two looks for a fresh observation, where no image comes
+BUSY = 0.5  # share of the time that planning may take from others
 ARRIVALS = 20  # images whose times of arrival are remembered
 
 
@@ -131,6 +133,7 @@ class PolicyNode(ManagedNode):
 
     def _run(self) -> None:
         scheduler = self._scheduler
+        take_turns()
         while self._worker.running:
             if scheduler.execution is not self._execution:
                 scheduler.switch(self._execution)
@@ -159,7 +162,9 @@ class PolicyNode(ManagedNode):
         if planning is None:
             return False
         watch.mark("observation")
+        used = time.thread_time()
         plan = policy.act(observation, planning.committed)
+        used = time.thread_time() - used
         watch.mark("policy")
         time.sleep(self._added_latency)
         watch.mark("added")
@@ -171,6 +176,8 @@ class PolicyNode(ManagedNode):
             parts |= {"observation": watch.took["observation"], **policy.took}
             parts |= {name: watch.took[name] for name in ("added", "publication")}
             self._timing.publish(timing_message(self.get_fully_qualified_name(), observation.stamp, parts))
+        # A robot waits for this thread, but others want the core, too.
+        go_first(PLANS) if used < BUSY * self._period else take_turns()
         return True
 
     def _fresh_observation(self) -> tuple[Observation, float]:
@@ -260,6 +267,7 @@ class PolicyNode(ManagedNode):
 
 
 def main() -> None:
+    go_first(PLANS)
     run(PolicyNode)
 
 

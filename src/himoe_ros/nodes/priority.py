@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 
-PRIORITY = 20  # of SCHED_FIFO's 1 to 99: before everything ordinary, behind the kernel's own threads
+# Of SCHED_FIFO's 1 to 99: before everything ordinary, behind the kernel's own threads.
+MOVES, PLANS = 20, 10
 
 
-def go_first() -> None:
-    """Let this process, whose next command is due every few milliseconds, go before all ordinary ones.
+def go_first(priority: int = MOVES) -> None:
+    """Let this thread go before all ordinary ones, and after those of a higher priority.
 
-    Threads that are started later go first, too. Where the system does not allow it, nothing changes: see
+    Threads that it starts later go first, too. Where the system does not allow it, nothing changes: see
     `goes_first`.
+
+    Args:
+        priority: MOVES where the next command is due every few milliseconds; PLANS where a robot waits for a plan.
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     except PermissionError:
         return
+
+
+def take_turns() -> None:
+    """Let this thread wait for its turn, as ordinary ones do."""
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def go_last() -> None:

@@ -16,7 +16,7 @@ JOINT_RATE_HZ = 100.0
 
 
 class SyntheticSensors(ManagedNode):
-    """Publishes noise pictures on every camera topic, and the home posture as joint states."""
+    """Publishes noise pictures on every camera topic, and the home posture as joint states, where no robot does."""
 
     def __init__(self) -> None:
         super().__init__("synthetic_sensors")
@@ -24,6 +24,7 @@ class SyntheticSensors(ManagedNode):
         self._embodiment_name = self.require("embodiment", "the name of a file in config/embodiments")
         self._width, self._height = self.parameter("width", 640), self.parameter("height", 480)
         self._rate = self.parameter("rate_hz", 30.0)
+        self._with_joints = self.parameter("joints", True)
 
     def setup(self) -> None:
         embodiment = load_embodiment(self._embodiment_name, config("embodiments"))
@@ -36,10 +37,9 @@ class SyntheticSensors(ManagedNode):
         self._home = np.concatenate([[*arm.bounds.rest, arm.gripper.open] for arm in embodiment.arms])
 
     def begin(self) -> None:
-        self._clocks = [
-            self.every(1.0 / self._rate, self._publish_images),
-            self.every(1.0 / JOINT_RATE_HZ, self._publish_joints),
-        ]
+        self._clocks = [self.every(1.0 / self._rate, self._publish_images)]
+        if self._with_joints:
+            self._clocks.append(self.every(1.0 / JOINT_RATE_HZ, self._publish_joints))
 
     def end(self) -> None:
         while self._clocks:
