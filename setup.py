@@ -47,6 +47,7 @@ EXTRAS = {
     "test": [
         "pytest>=8",
         "pytest-timeout",
+        "pytest-rerunfailures",
         "rosbags==0.11.9",
         "scipy",
         "xacro==2.1.1",

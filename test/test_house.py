@@ -80,7 +80,7 @@ ARROWS = {
         "trials",
     },
     "experiment_commands": {"core", "experiments", "options", "resources"},
-    "bench": {"core", "model", "training", "trials"},
+    "bench": {"core", "model", "policy", "resources", "rollout", "training", "trials"},
     "bench_commands": {"bench", "bringup", "core", "options", "resources", "runner", "trials_commands"},
     "model_commands": {"core", "model", "options", "policy", "resources", "training"},
     "check_commands": {"bringup", "control", "core", "resources"},

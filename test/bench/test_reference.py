@@ -11,17 +11,17 @@ from himoe_ros.bench import reference
 from himoe_ros.bench.gpu import full_inputs, random_model
 from himoe_ros.bench.policy import synthetic_inputs, true_expert
 from himoe_ros.bench.training import bench_training
-from himoe_ros.model import moe
+from himoe_ros.model import experts
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.himoe import HiMoEVLA
 from himoe_ros.model.inputs import ModelInputs
 from himoe_ros.resources import config
 
 
-@pytest.mark.parametrize("small", [moe.SMALL, 0], ids=["all at once", "grouped"])
+@pytest.mark.parametrize("small", [experts.SMALL, 0], ids=["all at once", "grouped"])
 @pytest.mark.parametrize("chunk", [10, 50])
 def test_our_samples_are_those_of_the_loop_shaped_like_the_release(monkeypatch, small, chunk):
-    monkeypatch.setattr(moe, "SMALL", small)
+    monkeypatch.setattr(experts, "SMALL", small)
     model_config = replace(load_model_config("himoe_small", config("models")), chunk_steps=chunk)
     model = HiMoEVLA(model_config).initialise(0).eval()
     lean, padded = synthetic_inputs(model_config, 1)

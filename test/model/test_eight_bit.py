@@ -10,8 +10,8 @@ from himoe_ros.core.errors import ConfigError
 from himoe_ros.model.chunking import Guidance
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.eight_bit import EightBit
+from himoe_ros.model.experts import Experts
 from himoe_ros.model.himoe import HiMoEVLA
-from himoe_ros.model.moe import Experts
 from himoe_ros.resources import config
 
 WITHIN = {"int8": 0.5 / 127, "float8": 2**-4}  # half a step of the largest weight; of each weight

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import yaml
 
 from himoe_ros.core.errors import ConfigError
-from himoe_ros.model import moe
+from himoe_ros.model import experts as stacked
 from himoe_ros.model.config import LayerKind, MoEConfig, load_model_config, parse_model_config
 from himoe_ros.model.flow import flow_loss, flow_times, integrate, interpolate, time_embedding
 from himoe_ros.model.himoe import HiMoEVLA
@@ -115,7 +115,7 @@ def test_the_data_mask_alone_chooses_the_action_space_expert(model):
 
 @pytest.mark.parametrize("small", [1 << 30, 0], ids=["all at once", "grouped"])
 def test_a_token_hears_the_experts_it_chose_and_no_other(model, monkeypatch, small):
-    monkeypatch.setattr(moe, "SMALL", small)
+    monkeypatch.setattr(stacked, "SMALL", small)
     experts = model.expert.layers[1].mlp.experts
     x = torch.randn(1, 3, 192)
     chosen = torch.tensor([[[2, 5]] * 3])
@@ -125,14 +125,14 @@ def test_a_token_hears_the_experts_it_chose_and_no_other(model, monkeypatch, sma
         (gate, up), down = experts.gate_up_proj[i].chunk(2), experts.down_proj[i]
         return (torch.nn.functional.silu(x @ gate.T) * (x @ up.T)) @ down.T
 
-    out = experts(x, moe.Routing(torch.zeros(1, 3, 8), chosen, weight))
+    out = experts(x, stacked.Routing(torch.zeros(1, 3, 8), chosen, weight))
     torch.testing.assert_close(out, 0.75 * single(2) + 0.25 * single(5), atol=1e-5, rtol=1e-4)
 
 
 def test_both_ways_to_run_experts_agree_with_gradients(model, monkeypatch):
     results = []
     for small in (1 << 30, 0):
-        monkeypatch.setattr(moe, "SMALL", small)
+        monkeypatch.setattr(stacked, "SMALL", small)
         model.zero_grad()
         velocity, _ = model(inputs(), noise(), torch.tensor([0.2, 0.8]))
         velocity.square().mean().backward()
@@ -167,7 +167,7 @@ def test_a_packed_norm_is_the_norm_at_any_size(kind, size):
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_packed_experts_are_the_same_experts(monkeypatch, kind):
-    monkeypatch.setattr(moe, "SMALL", 0)
+    monkeypatch.setattr(stacked, "SMALL", 0)
     close = {"atol": 2e-5, "rtol": 1e-5} if kind is torch.float32 else {"atol": 0.1, "rtol": 0.05}
     config_ = load_model_config("himoe_small", config("models"))
     model, arranged = (HiMoEVLA(config_).initialise(0).to(kind).eval() for _ in range(2))
@@ -181,7 +181,7 @@ def test_packed_experts_are_the_same_experts(monkeypatch, kind):
 
 
 def test_experts_of_bfloat16_agree_with_a_loop():
-    experts = moe.Experts(64, MoEConfig(experts=6, top_k=2, mlp=32))
+    experts = stacked.Experts(64, MoEConfig(experts=6, top_k=2, mlp=32))
     generator = torch.Generator().manual_seed(4)
     for parameter in experts.parameters():
         parameter.data.normal_(0, 0.1, generator=generator)
@@ -189,7 +189,7 @@ def test_experts_of_bfloat16_agree_with_a_loop():
     for tokens in (1, 7):
         x = torch.randn(1, tokens, 64, generator=generator).to(torch.bfloat16)
         chosen = torch.stack([torch.randperm(6, generator=generator)[:2] for _ in range(tokens)])
-        routing = moe.Routing(torch.zeros(1, tokens, 6), chosen[None], torch.full((1, tokens, 2), 0.5))
+        routing = stacked.Routing(torch.zeros(1, tokens, 6), chosen[None], torch.full((1, tokens, 2), 0.5))
         wanted = torch.zeros(tokens, 64)
         for t in range(tokens):
             for e in chosen[t].tolist():

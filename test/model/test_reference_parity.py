@@ -23,10 +23,10 @@ from himoe_ros.model.config import (
     RegularisationConfig,
     VisionConfig,
 )
+from himoe_ros.model.experts import Routing
 from himoe_ros.model.flow import flow_loss, interpolate
 from himoe_ros.model.himoe import HiMoEVLA
 from himoe_ros.model.inputs import ModelInputs
-from himoe_ros.model.moe import Routing
 from himoe_ros.model.regularisation import as_reg_released, hb_reg_released
 from himoe_ros.training.objective import Batch, Objective
 

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 
 from himoe_ros.core.errors import ConfigError, ObservationError
 from himoe_ros.model.config import LayerKind, load_model_config
+from himoe_ros.model.experts import DenseMLP
 from himoe_ros.model.flow import flow_loss
 from himoe_ros.model.himoe import HiMoEVLA
 from himoe_ros.model.inputs import ModelInputs
-from himoe_ros.model.moe import AdaMoE, DenseMLP, upcycle
+from himoe_ros.model.moe import AdaMoE, upcycle
 from himoe_ros.model.regularisation import as_reg_paper, as_reg_released, hb_reg_paper, hb_reg_released, routing_losses
 from himoe_ros.resources import config
 

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from ..model.action_expert import Attention, ExpertLayer
 from ..model.config import LayerKind
+from ..model.experts import DenseMLP, Experts
 from ..model.flow import flow_times, time_embedding
 from ..model.himoe import HiMoEVLA
 from ..model.inputs import ModelInputs
-from ..model.moe import DenseMLP, Experts, Router
+from ..model.moe import Router
 
 MASKED = -2.3819763e38
 Cache = list[tuple[Tensor, Tensor]]

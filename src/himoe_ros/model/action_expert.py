@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import HiMoEConfig, LayerKind
+from .experts import DenseMLP, Routing
 from .layers import RMSNorm, attend, rope, rotate
-from .moe import ActionSpaceMoE, AdaMoE, Chosen, DenseMLP, HeterogeneityBalancingMoE, Routing
+from .moe import ActionSpaceMoE, AdaMoE, Chosen, HeterogeneityBalancingMoE
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 from .action_expert import ActionExpert, Actions, Context, ExpertLayer, Suffix
 from .chunking import FLOW, PREFIX, Guidance, sample_guided
 from .config import HiMoEConfig
+from .experts import Experts
 from .flow import flow_times, integrate, time_embedding
 from .inputs import ModelInputs, check_inputs
 from .layers import recomputed
-from .moe import Experts, HeterogeneityBalancingMoE
+from .moe import HeterogeneityBalancingMoE
 from .packed import pack, packs
 from .prefix import Prefix
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from .config import HiMoEConfig, LayerKind
+from .experts import Experts
 from .himoe import HiMoEVLA
-from .moe import Experts
 
 KINDS = {LayerKind.AS: "AS-MoE", LayerKind.HB: "HB-MoE", LayerKind.ADA: "AdaMoE", LayerKind.DENSE: "dense"}
 

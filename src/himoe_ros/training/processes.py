@@ -17,7 +17,7 @@ from transformers.models.gemma.modeling_gemma import GemmaMLP
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from ..model.action_expert import Attention
-from ..model.moe import DenseMLP, Experts
+from ..model.experts import DenseMLP, Experts
 
 SHARDED = (SiglipEncoderLayer, GemmaMLP, Attention, DenseMLP, Experts)  # gathered and let go one after another
 

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..core.errors import TrainingError
+from ..model.experts import DenseMLP, Experts
 from ..model.folder import parameters_on_meta
 from ..model.himoe import HiMoEVLA
-from ..model.moe import ActionSpaceMoE, AdaMoE, DenseMLP, Experts, HeterogeneityBalancingMoE, upcycle
+from ..model.moe import ActionSpaceMoE, AdaMoE, HeterogeneityBalancingMoE, upcycle
 from .config import Tuning
 
 MIXTURES = (ActionSpaceMoE, HeterogeneityBalancingMoE, AdaMoE)
