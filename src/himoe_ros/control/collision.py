@@ -100,11 +100,7 @@ class CollisionGuard:
         self._require_inside(values[:3], step)
         inside = clip_to_workspace(values, self._space, self._workspace)
         pose = values_pose(self._arm, dict(zip(self._space.names, inside.tolist(), strict=True)))
-        there = here
-        for _ in range(IK_STEPS):
-            there, error = self._arm.chain.step_toward(there, pose, self._arm.bounds, rest_gain=0.01)
-            if np.abs(error).max() < NEAR:
-                break
+        there, _ = self._arm.chain.step_toward(here, pose, self._arm.bounds, IK_STEPS, rest_gain=0.01, enough=NEAR)
         return [(here + there) / 2, there]
 
     def _require_inside(self, place: Floats, step: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,10 +93,7 @@ class SerialChain:
         """
         q = np.asarray(q, dtype=float)[:, None, None]
         links = self._constant + np.cos(q) * self._cosine + np.sin(q) * self._sine
-        frames = [links[0]]
-        for link in links[1:]:
-            frames.append(frames[-1] @ link)
-        return frames
+        return list(accumulate(links, np.matmul))
 
     def forward(self, q: Floats) -> Floats:
         """Pose of the tool in the base frame.
@@ -120,7 +118,13 @@ class SerialChain:
         return self._jacobian(self.frames(q))
 
     def step_toward(
-        self, q: Floats, target: Floats, bounds: JointBounds, iterations: int = 1, rest_gain: float = 0.02
+        self,
+        q: Floats,
+        target: Floats,
+        bounds: JointBounds,
+        iterations: int = 1,
+        rest_gain: float = 0.02,
+        enough: float = 0.0,
     ) -> tuple[Floats, Floats]:
         """Move the joints some damped-least-squares steps toward a tool pose.
 
@@ -133,6 +137,7 @@ class SerialChain:
             target: (4, 4) wanted tool pose in the base frame, m.
             bounds: limits, which the result keeps, and the rest posture.
             iterations: steps to take, > 0.
+            enough: m and rad; no further step is taken once every component of the error is smaller.
             rest_gain: share of the way to the rest posture that one step may take.
 
         Returns:
@@ -151,6 +156,8 @@ class SerialChain:
             q = np.minimum(np.maximum(q + step, bounds.lower), bounds.upper)
             frames = self.frames(q)
             error = pose_error(target, frames[-1] @ self.tool)
+            if enough and np.abs(error).max() < enough:
+                break
         return q, error
 
     def inverse(
