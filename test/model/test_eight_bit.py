@@ -46,13 +46,16 @@ def test_a_model_with_rounded_experts_samples_nearly_the_same(kind, preset):
 
 
 def test_no_wide_copy_of_a_rounded_expert_is_kept():
-    experts = [m for m in model_of("int8").expert.modules() if isinstance(m, Experts)]
-    assert experts and all(w.is_meta for e in experts for w in e.parameters())
+    model = model_of("int8")
+    plain, bent = ([m for m in e.modules() if isinstance(m, Experts)] for e in (model.expert, model.differentiable))
+    assert plain and all(w.is_meta for e in (*plain, *bent) for w in e.parameters())
+    assert [e.eight for e in plain] == [e.eight for e in bent], "nor a second rounded one"
 
 
-def test_a_plan_can_still_be_bent_toward_another():
+@pytest.mark.parametrize("kind", WITHIN)
+def test_a_plan_can_still_be_bent_toward_another(kind):
     wanted = Guidance(torch.zeros_like(noise()), torch.ones(noise().shape[:2]))
-    free, bent = (model_of("int8").sample_actions(inputs(), noise(), g)[..., :7].norm() for g in (None, wanted))
+    free, bent = (model_of(kind).sample_actions(inputs(), noise(), g)[..., :7].norm() for g in (None, wanted))
     assert bent < 0.5 * free
 
 

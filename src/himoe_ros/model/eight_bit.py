@@ -22,7 +22,7 @@ TINY = 1e-12  # the scale of nothing but zeros
 
 
 class EightBit:
-    """Stacked weights of experts."""
+    """Stacked weights of experts, which never change: a copy of a model shares them."""
 
     def __init__(self, weight_EOI: Tensor, kind: str) -> None:
         """
@@ -41,6 +41,9 @@ class EightBit:
         self._kind, self._dtype = kind, weight_EOI.dtype
         self._values, self._scale_EO = _rounded(weight_EOI, kind)
 
+    def __deepcopy__(self, _memo: object) -> EightBit:
+        return self
+
     def __len__(self) -> int:
         return len(self._values)
 
@@ -49,8 +52,8 @@ class EightBit:
         return (self._values[experts].float() * self._scale_EO[experts].unsqueeze(-1)).to(self._dtype)
 
     def of(self, expert: int, x_PI: Tensor) -> Tensor:
-        """(P, I) -> (P, O), one expert's product; on a CPU."""
-        if self._kind == "float8":
+        """(P, I) -> (P, O), one expert's product; on a CPU. Gradients know of rounded weights alone."""
+        if self._kind == "float8" and not x_PI.requires_grad:
             rounded, scale_P = _rounded(x_PI, self._kind)
             x_PI = (rounded.float() * scale_P.unsqueeze(-1)).to(x_PI.dtype)
         return F.linear(x_PI, self[expert])

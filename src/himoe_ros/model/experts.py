@@ -69,8 +69,7 @@ class Experts(nn.Module):
         """Sum over the chosen experts of weight * expert(x)."""
         x_ND = x_BTD.flatten(0, 1)
         chosen, weight = routing.chosen.flatten(0, 1), routing.weight.flatten(0, 1).to(x_BTD.dtype)
-        together = self._small and self.eight is None
-        run = self._one_by_one if self.packed is not None else self._all if together else self._grouped
+        run = self._one_by_one if self.packed is not None else self._all if self._small else self._grouped
         return run(x_ND, chosen, weight).view_as(x_BTD)
 
     def arrange(self) -> None:
@@ -118,7 +117,7 @@ class Experts(nn.Module):
 
     @property
     def _small(self) -> bool:
-        return self.gate_up_proj.numel() <= SMALL
+        return self.eight is None and self.gate_up_proj.numel() <= SMALL
 
     def _all(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> Tensor:
         """Run every expert on every token: fewest operations, for experts that fit a cache."""

@@ -218,15 +218,14 @@ class HiMoEVLA(nn.Module):
         Raises:
             ConfigError: the device does not multiply these.
         """
-        if packs(self.state_proj.weight):
-            self._unarranged = copy.deepcopy(self.expert)
         if expert_weights:
             for module in [m for m in self.expert.modules() if isinstance(m, Experts)]:
                 module.round(expert_weights)
-        else:
-            for kind in (HeterogeneityBalancingMoE, Experts):
-                for module in [m for m in self.expert.modules() if isinstance(m, kind)]:
-                    module.arrange()
+        if packs(self.state_proj.weight):
+            self._unarranged = copy.deepcopy(self.expert)
+        for kind in (HeterogeneityBalancingMoE, Experts):
+            for module in [m for m in self.expert.modules() if isinstance(m, kind)]:
+                module.arrange()
         self.prefix.arrange()
         pack(self.expert)
         return self
