@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .bringup import bench_graphs, latency_graph
 from .core.errors import ConfigError
 from .core.execution import Execution
-from .options import ARGUMENTS, TRIAL_ARGUMENTS, add_command
+from .options import ARGUMENTS, TRIAL_ARGUMENTS, add_command, positive
 from .resources import EXPERT, config
 from .runner import run_graph
 from .trials_commands import run_session
@@ -44,7 +44,7 @@ def add_bench_commands(commands) -> None:
     rounding = _command(bench, "rounding", _bench_rounding, "how far plans move when experts are kept in eight bits")
     rounding.add_argument("--policy", default="xarm7_small", help="shipped policy, or policy folder")
     rounding.add_argument("--protocol", default="xarm7/fruit_to_plate", help="in whose trials, in simulated time")
-    rounding.add_argument("--trials", type=int, default=4, help="of each setting")
+    rounding.add_argument("--trials", type=positive, default=4, help="of each setting")
     training = _command(bench, "training", _bench_training, "a training step, against the same of that loop")
     training.add_argument("--runs", type=int, default=5, help="timed steps of each; medians are told")
     training.add_argument("--threads", type=int, default=2, help="CPU threads")

@@ -116,3 +116,11 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def positive(text: str) -> int:
+    """A whole number > 0, as argparse reads it."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number > 0, got {text}")
+    return value

@@ -70,6 +70,17 @@ def trained_space(policy: str) -> str:
     return str(json.loads(told.read_text()).get("action_space", "")) if told.is_file() else ""
 
 
+def require_trained_space(policy: str) -> str:
+    """As `trained_space`.
+
+    Raises:
+        ConfigError: none is told.
+    """
+    if space := trained_space(policy):
+        return space
+    raise ConfigError(f"--policy {policy}: expected a policy folder with stats.json, found none")
+
+
 def version() -> str:
     """Of this package, as installed."""
     return metadata.version("himoe_ros")

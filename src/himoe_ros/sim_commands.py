@@ -10,8 +10,8 @@ from pathlib import Path
 
 from .bringup import environment
 from .core.errors import ConfigError
-from .options import add_command
-from .resources import config, policy_place, trained_space
+from .options import add_command, positive
+from .resources import config, policy_place, require_trained_space
 from .trials.protocol import load_protocol
 from .trials.summary import rate
 
@@ -28,11 +28,11 @@ def add_sim_commands(commands) -> None:
     text = "protocol, such as aloha/cup_handover, whose settings are shown in turn; of the xarm7 without a robot's name"
     record.add_argument("task", help=text)
     record.add_argument("--out", default="sim_episodes", help="folder of the session")
-    record.add_argument("--episodes", type=_positive, default=100, help="how many shall be there")
-    record.add_argument("--workers", type=_positive, default=2, help="processes")
+    record.add_argument("--episodes", type=positive, default=100, help="how many shall be there")
+    record.add_argument("--workers", type=positive, default=2, help="processes")
     record.add_argument("--seed", type=int, default=0, help="the same seed gives the same messages")
-    record.add_argument("--width", type=_positive, default=224, help="px, of an image")
-    record.add_argument("--height", type=_positive, default=224, help="px, of an image")
+    record.add_argument("--width", type=positive, default=224, help="px, of an image")
+    record.add_argument("--height", type=positive, default=224, help="px, of an image")
     record.add_argument("--camera-rate-hz", type=float, default=10.0, help="images a second and camera")
     record.add_argument("--images", default="", help="raw, jpeg, png or h264; without it as config/recording.yaml says")
     text = "share of episodes before which the arm was on its way to another thing, so that a policy must listen"
@@ -44,10 +44,10 @@ def add_sim_commands(commands) -> None:
     tried = add_command(sim, "trials", _trials, text)
     tried.add_argument("task", help="protocol, as for record")
     tried.add_argument("--policy", required=True, help="folder, or name of one in config/policies")
-    tried.add_argument("--trials", type=_positive, default=4, help="of each setting")
-    tried.add_argument("--workers", type=_positive, default=2, help="processes")
+    tried.add_argument("--trials", type=positive, default=4, help="of each setting")
+    tried.add_argument("--workers", type=positive, default=2, help="processes")
     tried.add_argument("--seed", type=int, default=0, help="of the first scene")
-    tried.add_argument("--pixels", type=_positive, default=224, help="of the cameras' square images")
+    tried.add_argument("--pixels", type=positive, default=224, help="of the cameras' square images")
     tried.add_argument("--spread-m", type=float, default=0.0, help="of things from their places; 0: the protocol's")
     tried.add_argument("--time-limit-s", type=float, default=0.0, help="of a trial; 0: the protocol's")
     text = "s from an image to the plan made of it, less than --replan-period-s"
@@ -68,9 +68,7 @@ def _trials(options: argparse.Namespace) -> int:
     if not 0.0 <= late < replan:
         raise ConfigError(f"expected 0 <= --latency-s < --replan-period-s, got {late:g} and {replan:g}")
     place = policy_place(options.policy)
-    space = trained_space(options.policy)
-    if not space:
-        raise ConfigError(f"--policy {options.policy}: expected a policy folder with stats.json, found none")
+    space = require_trained_space(options.policy)
     told = options.spread_m, options.time_limit_s, options.pixels, late, replan
     wanted = Wanted(_protocol(options.task), place.absolute(), space, *told)
     protocol, rows = wanted.load(), []
@@ -100,13 +98,6 @@ def _record(options: argparse.Namespace) -> int:
     variables = {**os.environ, **environment(), "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     collector = [sys.executable, "-m", "himoe_ros.nodes.sim_collector", json.dumps(wanted)]
     os.execve(sys.executable, collector, variables)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number > 0, got {text}")
-    return value
 
 
 def _share(text: str) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,11 +13,12 @@ from ..core.observation import ActionChunk, Floats, Observation
 from ..core.safety import load_safety
 from ..model.eight_bit import LARGEST
 from ..policy.local import LocalPolicy, load_policy
-from ..resources import config, policy_place, trained_space
+from ..resources import config, policy_place, require_trained_space
 from ..rollout.trials import Rollouts, scenes
 from ..trials.protocol import load_protocol
 
 KEPT = "as they are"
+PIXELS = 224  # of the cameras' square images
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,17 @@ class Beside:
 
 
 def bench_rounding(policy: str, protocol: str, trials: int) -> list[RoundingRow]:
-    """Along so many trials of every setting of the protocol, in simulated time."""
+    """Along so many trials of every setting of the protocol, in simulated time.
+
+    Raises:
+        ConfigError: the policy has not been trained, or is for another robot than the protocol.
+    """
     told = load_protocol(protocol, config("trials"))
     embodiment = load_embodiment(told.embodiment, config("embodiments"))
-    space = embodiment.action_space(trained_space(policy))
-    folder: Path = policy_place(policy)
+    space, folder = embodiment.action_space(require_trained_space(policy)), policy_place(policy)
     ways = {KEPT: "", **{kind: kind for kind in LARGEST}}
     beside = Beside({name: load_policy(folder, embodiment, space, "cpu", kind) for name, kind in ways.items()})
-    rollouts = Rollouts(told, embodiment, space, load_safety(config("safety.yaml")), 224)
+    rollouts = Rollouts(told, embodiment, space, load_safety(config("safety.yaml")), PIXELS)
     try:
         for setting, scene in scenes(told, trials, 0):
             rollouts.run(beside, setting, scene)
