@@ -16,11 +16,11 @@ LIVE = ("nodes", "faults")  # rooms whose tests run processes in real time
 
 
 def pytest_collection_modifyitems(items):
-    """Where others take this machine's cores away, a live test that fails is run once more; the summary names it."""
+    """Where others take this machine's cores away, a live test that fails is run again; the summary names it."""
     if stolen():
         for item in items:
             if item.path.parent.name in LIVE:
-                item.add_marker(pytest.mark.flaky(reruns=1))
+                item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 def stolen() -> bool:
