@@ -67,7 +67,7 @@ ARROWS = {
     "leaving": set(),
     "launching": {"bringup", "options"},
     "resources": {"core"},
-    "rollout": {"control", "core", "leaving", "policy", "resources", "sim", "trials"},
+    "rollout": {"control", "core", "leaving", "policy", "resources", "sim", "teleop", "trials"},
     "experiments": {
         "core",
         "leaving",

@@ -11,8 +11,8 @@ from himoe_ros.control.driver import Reading
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.observation import ActionChunk, Observation
 from himoe_ros.core.safety import load_safety
-from himoe_ros.nodes.expert_task import scripted
 from himoe_ros.resources import config
+from himoe_ros.rollout.expert_task import scripted
 from himoe_ros.rollout.trials import REPLAN_S, Rollouts, scenes
 from himoe_ros.teleop.tool import tools_chunk
 from himoe_ros.trials.protocol import load_protocol

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from himoe_ros.core.embodiment import load_embodiment
-from himoe_ros.nodes.expert_task import scripted
 from himoe_ros.resources import config
+from himoe_ros.rollout.expert_task import scripted
 from himoe_ros.rollout.workplace import WorldDriver
 from himoe_ros.sim.expert import STEP_S
 from himoe_ros.sim.scene import Scene, build_scene

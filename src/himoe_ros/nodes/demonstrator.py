@@ -23,6 +23,7 @@ from ..recording.contract import load_contract
 from ..recording.episode import Episode
 from ..recording.grippers import GRIPPERS, told_grippers
 from ..resources import config, version
+from ..rollout.expert_task import scripted
 from ..rollout.workplace import Workplace
 from ..sim.expert import STEP_S
 from ..sim.renderer import CameraRenderer
@@ -34,7 +35,6 @@ from ..trials.layout import Layout, draw_layout
 from ..trials.protocol import Setting, load_protocol
 from ..trials.things import THINGS
 from .conversions import chunk_message, image_message, joint_message, pose_message
-from .expert_task import scripted
 from .shrinking import ImageShrinker
 
 ATTEMPTS = 5  # at an episode that fails

@@ -46,9 +46,9 @@ class SimExpert(Teleop):
     def setup(self) -> None:
         super().setup()
         # MuJoCo loads its drawing library when imported, and the simulator's room does.
+        from ..rollout.expert_task import OneHand, scripted  # noqa: PLC0415
+        from ..rollout.long_plans import LongPlans  # noqa: PLC0415
         from ..sim.expert import STEP_S  # noqa: PLC0415
-        from .expert_task import OneHand, scripted  # noqa: PLC0415
-        from .long_plans import LongPlans  # noqa: PLC0415
 
         self._plan_step = STEP_S
         protocol = load_protocol(self._name, config("trials"))

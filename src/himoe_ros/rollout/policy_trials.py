@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 from ..core.embodiment import load_embodiment
 from ..core.safety import load_safety
-from ..leaving import end_with_parent
 from ..policy.statistics import Statistics
 from ..resources import config, statistics_file
 from ..trials.protocol import Protocol, load_protocol
+from .pool import pooled
 from .trials import REPLAN_S, Outcome, Rollouts, scenes
 
 
@@ -75,20 +73,12 @@ class PolicyTrials:
         self._rollouts.close()
 
 
-_trials: PolicyTrials | None = None  # of a worker's process
-
-
-def _prepare(wanted: Wanted) -> None:
+def _alone(wanted: Wanted) -> PolicyTrials:
+    """For a process that is one of several."""
     import torch  # noqa: PLC0415 - the parent has no need of it
 
-    end_with_parent()
     torch.set_num_threads(1)
-    global _trials  # noqa: PLW0603 - how a process pool keeps what is costly to make
-    _trials = PolicyTrials(wanted)
-
-
-def _run(setting: str, scene: int) -> Outcome:
-    return _trials(setting, scene)
+    return PolicyTrials(wanted)
 
 
 def tried(wanted: Wanted, each: int, seed: int, workers: int) -> Iterator[Outcome]:
@@ -100,6 +90,4 @@ def tried(wanted: Wanted, each: int, seed: int, workers: int) -> Iterator[Outcom
     protocol = wanted.load()
     embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
     Statistics.load(statistics_file(wanted.policy)).require(embodiment, embodiment.action_space(wanted.action_space))
-    os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo reads it when a worker imports it
-    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (wanted,)) as pool:
-        yield from pool.map(_run, *zip(*scenes(protocol, each, seed), strict=True))
+    yield from pooled(partial(_alone, wanted), scenes(protocol, each, seed), workers)

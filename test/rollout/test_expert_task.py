@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from himoe_ros.core.embodiment import load_embodiment
-from himoe_ros.nodes.expert_task import OneHand, scripted
 from himoe_ros.resources import config
+from himoe_ros.rollout.expert_task import OneHand, scripted
 from himoe_ros.trials.layout import draw_layout
 from himoe_ros.trials.protocol import load_protocol
 from himoe_ros.trials.things import THINGS
