@@ -20,6 +20,7 @@ from .runner import run_graph
 from .trials_commands import run_session
 
 if TYPE_CHECKING:
+    from .bench.execution import ExecutionRow
     from .bench.policy import Row
 
 LATENCIES_S = (0.0, 0.05, 0.15, 0.3, 0.5)
@@ -60,6 +61,9 @@ def add_bench_commands(commands) -> None:
     execution.add_argument("--execution", nargs="+", default=[e.value for e in Execution], help="ways")
     execution.add_argument("--replan-period-s", type=float, default=0.5, help="s between the starts of two plans")
     execution.add_argument("--seed", type=int, default=7, help="of the scenes")
+    text = "the expert in simulated time, without the graph: many trials, and the same ones on every machine"
+    execution.add_argument("--simulated", action="store_true", help=text)
+    execution.add_argument("--workers", type=positive, default=2, help="processes, in simulated time")
 
 
 def _command(commands, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -141,32 +145,44 @@ def _bench_latency(options: argparse.Namespace) -> int:
 
 
 def _bench_execution(options: argparse.Namespace) -> int:
-    """A session of trials each; one that is finished is not run again."""
-    from .bench.execution import execution_row  # noqa: PLC0415 - after hours, an error in the options is no help
-
-    ways = [Execution.named(name).value for name in options.execution]
+    """A session of trials each, or trials in simulated time; what is finished is not run again."""
+    ways = [Execution.named(name) for name in options.execution]
     if any(latency < 0 for latency in options.latency_s) or options.trials < 1:
         raise ConfigError(f"expected latencies >= 0 s and trials >= 1, got {options.latency_s} and {options.trials}")
-    usual = {a.name: a.default for a in (*ARGUMENTS, *TRIAL_ARGUMENTS)}
-    asked = {k: getattr(options, k) for k in ("policy", "protocol", "trials", "replan_period_s", "seed")}
-    asked["expert_steps"] = CHUNK_STEPS if options.policy == EXPERT else 0
+    if options.simulated and options.policy != EXPERT:
+        raise ConfigError("--simulated is for the expert's plans; of a policy's `himoe sim trials --latency-s` tells")
+    heads = ("late by, ms", "success", "task, s", "holds", "held, s", "plan, ms", "jerk")
+    print("{:<13} {:>11} {:>9} {:>8} {:>6} {:>8} {:>9} {:>6}".format("execution", *heads))
     rows = []
     for latency in options.latency_s:
         for way in ways:
-            out = options.out / f"{way}_{round(1e3 * latency)}ms"
-            told = {"execution": way, "added_latency_s": latency, "out": str(out)}
-            if code := run_session({**usual, **asked, **told}, None):
-                return code
-            rows.append(execution_row(out))
-    heads = ("late by, ms", "success", "task, s", "holds", "held, s", "plan, ms")
-    print("{:<13} {:>11} {:>9} {:>8} {:>6} {:>8} {:>9}".format("execution", *heads))
-    for r in rows:
-        print(
-            f"{r.execution:<13} {1e3 * r.latency:>11.0f} {f'{r.successes}/{r.trials}':>9} {r.seconds:>8.1f} "
-            f"{r.holds:>6} {r.held_s:>8.2f} {r.plan_ms:>9.0f}"
-        )
+            r = _execution_cell(options, latency, way)
+            rows.append(r)
+            print(
+                f"{r.execution:<13} {1e3 * r.latency:>11.0f} {f'{r.successes}/{r.trials}':>9} {r.seconds:>8.1f} "
+                f"{r.holds:>6} {r.held_s:>8.2f} {r.plan_ms:>9.0f} {r.jerk:>6.2f}",
+                flush=True,
+            )
     _write(options, [asdict(row) for row in rows])
     return 0
+
+
+def _execution_cell(options: argparse.Namespace, latency: float, way: Execution) -> ExecutionRow:
+    """One latency and way."""
+    from .bench.execution import execution_row, simulated_row  # noqa: PLC0415 - MuJoCo reads MUJOCO_GL when imported
+    from .rollout.late_trials import Late  # noqa: PLC0415
+
+    out = options.out / f"{way.value}_{round(1e3 * latency)}ms"
+    if options.simulated:
+        wanted = Late(options.protocol, way, latency, CHUNK_STEPS, options.replan_period_s)
+        return simulated_row(wanted, options.trials, options.seed, options.workers, out.with_suffix(".json"))
+    usual = {a.name: a.default for a in (*ARGUMENTS, *TRIAL_ARGUMENTS)}
+    asked = {k: getattr(options, k) for k in ("policy", "protocol", "trials", "replan_period_s", "seed")}
+    asked["expert_steps"] = CHUNK_STEPS if options.policy == EXPERT else 0
+    told = {"execution": way.value, "added_latency_s": latency, "out": str(out)}
+    if code := run_session({**usual, **asked, **told}, None):
+        raise SystemExit(code)
+    return execution_row(out)
 
 
 def _write(options: argparse.Namespace, figures: object) -> None:
