@@ -10,6 +10,8 @@ from .core.errors import ConfigError
 from .options import add_command
 from .resources import share
 
+RESULTS = "policies"  # folder beside the reports: what came of each policy
+
 
 def add_experiment_commands(commands) -> None:
     """Add `experiment run` to the subparsers of `himoe`."""
@@ -48,8 +50,8 @@ def _run(options: argparse.Namespace) -> int:
 
     experiment = load_experiment(file, options.quick)
     name = f"{experiment.name}_quick" if options.quick else experiment.name
-    results = run_experiment(experiment, options.work.absolute(), name, options.workers)
     out = options.work / name if options.quick else options.docs
+    results = run_experiment(experiment, options.work.absolute(), name, (out / RESULTS).absolute(), options.workers)
     words = f"himoe experiment run {options.name}{' --quick' if options.quick else ''}"
     print(f"written: {write_report(experiment, results, out, words)}")
     return 0

@@ -25,7 +25,7 @@ FILE = share() / "experiments" / "action_spaces.yaml"
 def test_every_experiment_can_be_read_and_trained(file, quick, tmp_path):
     experiment = load_experiment(file, quick)
     models = write_presets(experiment, tmp_path)
-    jobs = [job_of(experiment, cell, models, tmp_path) for cell in experiment.cells()]
+    jobs = [job_of(experiment, cell, models, tmp_path, tmp_path) for cell in experiment.cells()]
     assert len({job.folder for job in jobs}) == len(jobs) > 0
     for job in jobs:
         told = load_training(job.folder / "training.yaml")
@@ -40,7 +40,7 @@ def test_a_result_is_found_again_only_where_everything_is_the_same(tmp_path):
     cell = next(c for c in experiment.cells() if c.arm == "himoe/co-trained")
 
     def folder(changed) -> str:
-        return job_of(changed, cell, write_presets(changed, tmp_path), tmp_path).folder.name
+        return job_of(changed, cell, write_presets(changed, tmp_path), tmp_path, tmp_path).folder.name
 
     first = folder(experiment)
     assert folder(replace(experiment, title="another", compare=())) == first
@@ -48,6 +48,8 @@ def test_a_result_is_found_again_only_where_everything_is_the_same(tmp_path):
     assert folder(replace(experiment, training={**experiment.training, "steps": 5})) != first
     assert folder(replace(experiment, trials=replace(experiment.trials, seed=1))) != first
     assert folder(replace(experiment, size={**experiment.size, "image_size": 48})) != first
+    elsewhere = job_of(experiment, cell, write_presets(experiment, tmp_path), tmp_path / "else", tmp_path)
+    assert elsewhere.folder.name == first, "wherever the work is done"
     more = {**experiment.data, "fruit": replace(experiment.data["fruit"], episodes=7)}
     assert folder(replace(experiment, data=more)) != first
 
@@ -55,7 +57,7 @@ def test_a_result_is_found_again_only_where_everything_is_the_same(tmp_path):
 def test_the_sweep_stands_for_the_last_episode(tmp_path):
     experiment = load_experiment(FILE, quick=False)
     cell = next(c for c in experiment.cells() if (c.mixture, c.demonstrations) == ("co-trained", 60))
-    told = job_of(experiment, cell, write_presets(experiment, tmp_path), tmp_path).training
+    told = job_of(experiment, cell, write_presets(experiment, tmp_path), tmp_path, tmp_path).training
     assert [m["episodes"] for m in told["mixture"]] == [[0, 60], [120, 340], [0, 110]]
     assert told["model"] == experiment.variants[cell.variant] and told["mixture"][2]["embodiment"] == "aloha"
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from himoe_ros.core.errors import RecordingError, TrainingError
+from himoe_ros.experiment_commands import RESULTS
 from himoe_ros.experiments import run
-from himoe_ros.experiments.cell import job_of
+from himoe_ros.experiments.cell import Job, job_of
 from himoe_ros.experiments.config import Cell, Experiment, load_experiment
 from himoe_ros.experiments.report import write_report
 from himoe_ros.recording.session import Session
@@ -43,13 +44,18 @@ def quick(name: str) -> Experiment:
 
 
 def go_on(name: str, work: Path) -> dict[Cell, dict]:
-    return run.run_experiment(quick(name), work, f"{name}_quick", 1)
+    return run.run_experiment(quick(name), work, f"{name}_quick", results_of(name, work), 1)
 
 
-def cells(name: str, work: Path) -> list[Path]:
+def results_of(name: str, work: Path) -> Path:
+    return work / f"{name}_quick" / RESULTS
+
+
+def cells(name: str, work: Path) -> list[Job]:
     experiment = quick(name)
     models = run.write_presets(experiment, work / f"{name}_quick")
-    return sorted(job_of(experiment, cell, models, work).result for cell in experiment.cells())
+    kept = results_of(name, work)
+    return [job_of(experiment, cell, models, work, kept) for cell in experiment.cells()]
 
 
 def test_an_experiment_runs_from_nothing_to_its_report(work):
@@ -57,7 +63,7 @@ def test_an_experiment_runs_from_nothing_to_its_report(work):
     page = (folder / f"{FIRST}.md").read_text()
     assert "## What may be said" in page and (folder / f"{FIRST}.svg").is_file()
     assert "| himoe/co-trained | fruit joints against fruit end_effector |" in page
-    results = [json.loads(path.read_text()) for path in cells(FIRST, work)]
+    results = [json.loads(job.result.read_text()) for job in cells(FIRST, work)]
     assert {len(r["trials"]) for r in results} == {4} and all("held_out_flow" in r["held_out"] for r in results)
     assert sorted(len(r["samples"]) for r in results) == [1, 1, 3, 3]
 
@@ -70,7 +76,7 @@ def test_every_other_experiment_runs_too(name, work, here):
 
 
 def test_what_is_done_is_not_done_again(work, here):
-    files = cells(FIRST, work)
+    files = [job.result for job in cells(FIRST, work)]
     before = [f.stat().st_mtime_ns for f in files]
     files[0].unlink()
     go_on(FIRST, work)
@@ -78,10 +84,20 @@ def test_what_is_done_is_not_done_again(work, here):
     assert after[1:] == before[1:] and after[0] > before[0]
 
 
+def test_results_are_all_that_is_needed_to_go_on_elsewhere(work, here, tmp_path):
+    """On another machine there are neither data sets nor policies, and nothing is computed twice."""
+    kept = {job.cell.name: job.result for job in cells(FIRST, work)}
+    again = run.run_experiment(quick(FIRST), tmp_path, "elsewhere", results_of(FIRST, work), 1)
+    assert {cell.name: result for cell, result in again.items()} == {
+        name: json.loads(file.read_text()) for name, file in kept.items()
+    }
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_cell_that_fails_is_named_with_its_log(work, here):
-    cell = cells(FIRST, work)[0].parent
-    (cell / "result.json").unlink()
-    (cell / "run" / "training.yaml").write_text("of another run\n")
+    job = cells(FIRST, work)[0]
+    job.result.unlink()
+    (job.folder / "run" / "training.yaml").write_text("of another run\n")
     with pytest.raises(TrainingError, match="1 of 1 policies failed.*\n.* is a run of another configuration.*log.txt"):
         go_on(FIRST, work)
 

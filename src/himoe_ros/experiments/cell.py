@@ -31,7 +31,7 @@ from ..training.routing import activation
 from ..training.run import POLICY, Run
 from .config import Cell, Experiment
 
-RESULT, TRAINING = "result.json", "training.yaml"
+TRAINING = "training.yaml"
 ROUTED = 128  # samples of each member whose routing is looked at
 
 
@@ -43,7 +43,8 @@ class Job:
         experiment: whose cell it is; its trials are run.
         training: what `himoe train` is told.
         models: folder of presets.
-        folder: its own, named by all that its result depends on: experiments share it, and none finds another's.
+        folder, result: its own, and the file that is there once everything is done; both named by all that the result
+            depends on: experiments share them, and none finds another's.
     """
 
     experiment: Experiment
@@ -51,43 +52,41 @@ class Job:
     training: Mapping[str, Any]
     models: Path
     folder: Path
-
-    @property
-    def result(self) -> Path:
-        """The file that is there once everything is done."""
-        return self.folder / RESULT
+    result: Path
 
 
-def job_of(experiment: Experiment, cell: Cell, models: Path, root: Path) -> Job:
+def job_of(experiment: Experiment, cell: Cell, models: Path, root: Path, results: Path) -> Job:
     """What there is to do for a cell; its training configuration is written.
 
     Args:
         models: folder of presets.
         root: with the data sets in `data`, and a folder for each cell in `cells`.
+        results: folder of what is kept.
     """
-    mixture = []
+    mixture, drawn = [], []
     for member in experiment.mixtures[cell.mixture]:
         data = experiment.data[member.data]
-        mixture.append(
-            {
-                "dataset": str(root / "data" / data.name),
-                "embodiment": data.loaded.embodiment,
-                "action_space": member.action_space,
-                "episodes": [member.first, cell.demonstrations if member.last is None else member.last],
-                "weight": member.weight,
-            }
-        )
+        told = {
+            "embodiment": data.loaded.embodiment,
+            "action_space": member.action_space,
+            "episodes": [member.first, cell.demonstrations if member.last is None else member.last],
+            "weight": member.weight,
+        }
+        mixture.append({"dataset": str(root / "data" / data.name), **told})
+        drawn.append({"dataset": data.name, **told})
     preset = experiment.preset(cell.variant)
     training = {"model": preset, "mixture": mixture, **experiment.training, "seed": cell.seed}
     tried = experiment.data[experiment.trials.data]
     embodiment = load_embodiment(experiment.tried[0], config("embodiments"))
     safety = load_safety(config("safety.yaml"))
-    depends = {**training, "model": load_preset(preset, models)}  # by content: two experiments may name it differently
+    # The model by content: two experiments may name it differently. The data by name, which tells how it was made.
+    depends = {**training, "model": load_preset(preset, models), "mixture": drawn}
     trials = [experiment.trials, tried, tried.loaded.content, embodiment, safety]
-    folder = root / "cells" / fingerprint([depends, trials])
+    name = fingerprint([depends, trials])
+    folder = root / "cells" / name
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / TRAINING, yaml.safe_dump(training, sort_keys=False))
-    return Job(experiment, cell, training, models, folder)
+    return Job(experiment, cell, training, models, folder, results / f"{name}.json")
 
 
 def prepare(threads: int) -> None:
@@ -114,7 +113,8 @@ def run_cell(job: Job) -> None:
             "routing": _routing(run, job.folder / "run" / POLICY, places),
             "trials": _trials(job.experiment, job.folder / "run"),
         }
-        write_whole(job.result, json.dumps(result, indent=1))
+        job.result.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(job.result, json.dumps(result))
 
 
 def _held_out(run: Run, key: tuple[str, str]) -> dict[str, float]:

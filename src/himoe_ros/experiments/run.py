@@ -31,12 +31,13 @@ TELL_S = 10.0
 Result = Mapping[str, Any]
 
 
-def run_experiment(experiment: Experiment, root: Path, name: str, workers: int) -> dict[Cell, Result]:
+def run_experiment(experiment: Experiment, root: Path, name: str, results: Path, workers: int) -> dict[Cell, Result]:
     """Do what is not yet done, and tell how it goes.
 
     Args:
         root: folder of all experiments, which share data sets and cells.
         name: of this one's folder there.
+        results: folder with what came of each cell; small, and all that is needed for a cell to be done.
         workers: cells at a time.
 
     Returns:
@@ -48,17 +49,17 @@ def run_experiment(experiment: Experiment, root: Path, name: str, workers: int) 
     session = Session(root)  # one at a time
     try:
         models = write_presets(experiment, root / name)
-        jobs = [job_of(experiment, cell, models, root) for cell in experiment.cells()]
-        told = [load_training(job.folder / TRAINING) for job in jobs]
+        jobs = [job_of(experiment, cell, models, root, results) for cell in experiment.cells()]
+        missing = [job for job in jobs if not job.result.is_file()]
+        told = [load_training(job.folder / TRAINING) for job in missing]
         sizes = [load_model_config(one.model, models) for one in told]
-        for shown in experiment.data.values():
-            _demonstrate(shown, root / "data", sizes[0].chunk_steps, workers)
-        missing = [i for i, job in enumerate(jobs) if not job.result.is_file()]
+        for shown in {m.data: None for job in missing for m in experiment.mixtures[job.cell.mixture]}:
+            _demonstrate(experiment.data[shown], root / "data", sizes[0].chunk_steps, workers)
         # What can be wrong with the data is found, and pictures are kept, before step one; once for each mixture.
-        for i in {str(told[i].members): i for i in missing}.values():
-            open_sources(told[i], sizes[i], config("embodiments"), config("datasets"))
+        for one, size in {str(one.members): (one, size) for one, size in zip(told, sizes, strict=True)}.values():
+            open_sources(one, size, config("embodiments"), config("datasets"))
         if missing:
-            _compute([jobs[i] for i in missing], workers)
+            _compute(missing, workers)
         return {job.cell: json.loads(job.result.read_text()) for job in jobs}
     finally:
         session.close()
