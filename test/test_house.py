@@ -83,11 +83,11 @@ ARROWS = {
     "bench": {"core", "model", "policy", "recording", "resources", "rollout", "training", "trials"},
     "bench_commands": {"bench", "bringup", "core", "options", "resources", "rollout", "runner", "trials_commands"},
     "model_commands": {"core", "model", "options", "policy", "resources", "training"},
-    "check_commands": {"bringup", "control", "core", "resources"},
+    "check_commands": {"bringup", "control", "core", "options", "resources"},
     "recording_commands": {"bringup", "core", "options", "recording", "resources", "runner"},
     "sim_commands": {"bringup", "core", "options", "resources", "rollout", "trials"},
     "training": {"core", "model", "page", "policy", "recording", "trials"},
-    "train_commands": {"core", "policy", "resources", "training"},
+    "train_commands": {"core", "options", "policy", "resources", "training"},
     "serve_commands": {"core", "options", "policy", "resources"},
     "trials_commands": {"bringup", "core", "options", "resources", "runner", "trials"},
     "cli": {

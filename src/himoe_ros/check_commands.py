@@ -17,6 +17,7 @@ from .control.preflight import judge_robot
 from .core.embodiment import Embodiment, load_embodiment
 from .core.errors import ConfigError, DriverError, HimoeError
 from .core.safety import load_safety
+from .options import add_command
 from .resources import config
 
 GRAPH_WITHIN_S = 30.0
@@ -25,7 +26,7 @@ GRAPH_WITHIN_S = 30.0
 def add_check_commands(commands) -> None:
     """Add `check` to the subparsers of `himoe`."""
     text = "what a robot and the ROS graph are like before arming; moves nothing, exits with 1 where it is unsafe"
-    check = commands.add_parser("check", help=text, description=text[0].upper() + text[1:] + ".")
+    check = add_command(commands, "check", _check, text)
     check.add_argument("robot", help="embodiment")
     check.add_argument(
         "--robot-ip", required=True, help="an xArm's host or host:port; names of ALOHA's followers, left,right"
@@ -33,7 +34,6 @@ def add_check_commands(commands) -> None:
     check.add_argument("--namespace", default="", help="of the ROS graph")
     check.add_argument("--without-ros", action="store_true", help="look at the robot alone")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the findings to this file too")
-    check.set_defaults(run=_check)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -104,15 +104,20 @@ def convert(argument: Argument, value: object) -> str | int | float | bool:
         raise ConfigError(f"argument '{argument.name}' must be of type {kind.__name__}, got {value!r}") from error
 
 
+class _Telling(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with every default that is something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default is None or action.default == "" or action.nargs == 0
+        return action.help if silent else super()._get_help_string(action)
+
+
 def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
 ) -> argparse.ArgumentParser:
     """Add a subcommand to the subparsers of `himoe`, whose help tells every default."""
     parser = commands.add_parser(
-        name,
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=_Telling
     )
     parser.set_defaults(run=run)
     return parser

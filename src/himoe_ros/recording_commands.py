@@ -14,7 +14,7 @@ from .bringup import player
 from .core.embodiment import Embodiment, load_embodiment
 from .core.errors import ConfigError, RecordingError
 from .core.safety import load_safety
-from .options import PLAY_ARGUMENTS
+from .options import PLAY_ARGUMENTS, add_command
 from .recording.bags import describe
 from .recording.check import Verdict, check, worst
 from .recording.contract import Contract, load_contract
@@ -31,45 +31,39 @@ BAR = 24  # characters
 def add_bag_commands(commands) -> None:
     """Add `bag info`, `check`, `repair`, `play`, `trim` and `view` to the subparsers of `himoe`."""
     bag = commands.add_parser("bag", help="recorded episodes").add_subparsers(required=True, metavar="WHAT")
-    info = _command(bag, "info", _info, "what bags hold: topics, rates, duration, and what is known of the episode")
-    judged = _command(bag, "check", _check, "gaps, rates, stamps, frozen cameras, jumps; exits with 1 on a failure")
+    info = add_command(bag, "info", _info, "what bags hold: topics, rates, duration, and what is known of the episode")
+    judged = add_command(bag, "check", _check, "gaps, rates, stamps, frozen cameras, jumps; exits with 1 on a failure")
     for parser in (info, judged):
         parser.add_argument("folder", type=Path, nargs="+", help="bag, or folder of a session")
     judged.add_argument("--json", type=Path, metavar="FILE", help="write the findings to this file too")
-    mend = _command(bag, "repair", _repair, "save what can be read of a bag whose recorder was killed")
+    mend = add_command(bag, "repair", _repair, "save what can be read of a bag whose recorder was killed")
     mend.add_argument("folder", type=Path, help="the broken bag; it stays as it is")
     mend.add_argument("out", type=Path, nargs="?", help="new bag; FOLDER_repaired without it")
-    play = _command(bag, "play", _play, "publish a bag's messages again, at the pace at which they came")
+    play = add_command(bag, "play", _play, "publish a bag's messages again, at the pace at which they came")
     play.add_argument("folder", type=Path, help="bag")
     for a in PLAY_ARGUMENTS:
-        play.add_argument(f"--{a.name.replace('_', '-')}", default=a.default, help=f"{a.help} (default: {a.default!r})")
-    cut = _command(bag, "trim", _trim, "write a part of a bag into a new one")
+        play.add_argument(f"--{a.name.replace('_', '-')}", default=a.default, help=a.help)
+    cut = add_command(bag, "trim", _trim, "write a part of a bag into a new one")
     cut.add_argument("folder", type=Path, help="bag; it stays as it is")
     cut.add_argument("out", type=Path, help="new bag")
-    cut.add_argument("--from", dest="begin", type=float, default=0.0, help="s from its start (default: 0)")
-    cut.add_argument("--to", dest="end", type=float, default=math.inf, help="s from its start (default: its end)")
-    shown = _command(bag, "view", _view, "a page with rates, gaps, joints and pictures of every episode, and videos")
+    cut.add_argument("--from", dest="begin", type=float, default=0.0, help="s from its start")
+    cut.add_argument("--to", dest="end", type=float, default=math.inf, help="s from its start; inf: its end")
+    shown = add_command(bag, "view", _view, "a page with rates, gaps, joints and pictures of every episode, and videos")
     shown.add_argument("folder", type=Path, nargs="+", help="bag, or folder of a session")
-    shown.add_argument("--out", type=Path, default=Path("himoe_view"), help="folder to write (default: himoe_view)")
+    shown.add_argument("--out", type=Path, default=Path("himoe_view"), help="folder to write")
 
 
 def add_export_command(commands) -> None:
     """Add `export` to the subparsers of `himoe`."""
     text = "make a LeRobot dataset (v3.0) of bags; one that was interrupted goes on"
-    parser = _command(commands, "export", _export, text)
+    parser = add_command(commands, "export", _export, text)
     parser.add_argument("folder", type=Path, nargs="+", help="bag, or folder of a session")
     parser.add_argument("out", type=Path, help="dataset to write; must not exist")
-    parser.add_argument("--robot", default="xarm7", help="embodiment (default: xarm7)")
-    parser.add_argument("--rate-hz", type=int, default=10, help="frames a second (default: 10)")
-    parser.add_argument("--held-out", type=float, default=0.0, help="share of episodes not to train on (default: 0)")
-    parser.add_argument("--chunk-steps", type=int, default=10, help="of the policy, for its statistics (default: 10)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
-
-
-def _command(commands, name: str, run, text: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(run=run)
-    return parser
+    parser.add_argument("--robot", default="xarm7", help="embodiment")
+    parser.add_argument("--rate-hz", type=int, default=10, help="frames a second")
+    parser.add_argument("--held-out", type=float, default=0.0, help="share of episodes not to train on")
+    parser.add_argument("--chunk-steps", type=int, default=10, help="of the policy, for its statistics")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
 
 
 def _bags(folders: list[Path]) -> list[Path]:

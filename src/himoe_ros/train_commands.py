@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 
 from .core.errors import ConfigError
+from .options import add_command
 from .resources import share, training_file
 
 
 def add_train_command(commands) -> None:
     """Add `train` to the subparsers of `himoe`."""
     text = "train a policy, or go on with a run that was interrupted"
-    train = commands.add_parser("train", help=text, description=text[0].upper() + text[1:] + ".")
-    train.set_defaults(run=_train)
+    train = add_command(commands, "train", _train, text)
     train.add_argument("config", help="YAML file, or the name of one in config/training")
     train.add_argument("--out", type=Path, help="folder of the run (default: runs/NAME)")
     train.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .bringup import graph
 from .core.errors import ConfigError
-from .options import ARGUMENTS, TRIAL_ARGUMENTS
+from .options import ARGUMENTS, TRIAL_ARGUMENTS, add_command
 from .resources import config
 from .runner import run_graph
 from .trials.gather import gather, judge_anew
@@ -29,28 +29,23 @@ def add_trials_commands(commands) -> None:
     trials = commands.add_parser("trials", help="a protocol's trials, their verdicts and reports")
     of = trials.add_subparsers(required=True, metavar="WHAT")
     text = "run a session: simulated, or on a robot with --hardware real"
-    begin = of.add_parser("run", help=text, description=text[0].upper() + text[1:] + ".")
-    begin.set_defaults(run=_run)
+    begin = add_command(of, "run", _run, text)
     begin.add_argument("protocol", help="such as xarm7/fruit_to_plate; himoe trials list tells all")
     begin.add_argument("--policy", action="append", required=True, help="folder, name, preset or expert; give several")
     for a in (*ARGUMENTS, *TRIAL_ARGUMENTS):
         if a.name not in OWN:
-            text = f"{a.help} (default: {a.default})"
-            begin.add_argument(f"--{a.name.replace('_', '-')}", default=a.default, metavar="VALUE", help=text)
+            begin.add_argument(f"--{a.name.replace('_', '-')}", default=a.default, metavar="VALUE", help=a.help)
     _add_json(begin)
-    resume = of.add_parser("resume", help="go on with a session that was interrupted")
-    resume.set_defaults(run=_resume)
+    resume = add_command(of, "resume", _resume, "go on with a session that was interrupted")
     resume.add_argument("session", type=Path, help="its folder")
     _add_json(resume)
-    report = of.add_parser("report", help="HTML, Markdown and CSV of one or more sessions")
-    report.set_defaults(run=_report)
+    report = add_command(of, "report", _report, "HTML, Markdown and CSV of one or more sessions")
     report.add_argument("session", type=Path, nargs="+", help="folders")
     report.add_argument("--out", type=Path, help="folder of the report (default: SESSION/report)")
     report.add_argument("--published", action="store_true", help="show the paper's rows beside, from real robots")
     report.add_argument("--sequential", action="store_true", help="tests that hold however often one looked")
     report.add_argument("--from-bags", action="store_true", help="judge anew from the trials' bags alone")
-    listed = of.add_parser("list", help="the protocols there are")
-    listed.set_defaults(run=_list)
+    add_command(of, "list", _list, "the protocols there are")
 
 
 def run_session(values: Mapping[str, object], to_json: Path | None) -> int:

@@ -10,8 +10,10 @@ from statistics import mean
 
 from ..recording.bag import write_whole
 from ..rollout.late_trials import Late, LateOutcome, late_trials
-from ..trials.session import read_session
+from ..trials.session import TrialResult, read_session
 from ..trials.statistics import wilson
+
+UNKNOWN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -36,25 +38,15 @@ class ExecutionRow:
     holds: int
     held_s: float
     plan_ms: float
-    jerk: float = float("nan")
+    jerk: float
 
 
 def execution_row(folder: Path) -> ExecutionRow:
     """Of a finished session."""
     header, results, _ = read_session(folder)
-    good = [r for r in results if r.success]
     ages = [r.latency[0] for r in results if r.latency]
-    return ExecutionRow(
-        execution=header.options["execution"],
-        latency=float(header.options["added_latency_s"]),
-        trials=len(results),
-        successes=len(good),
-        interval=wilson(len(good), len(results)),
-        seconds=mean(r.seconds for r in good) if good else float("nan"),
-        holds=sum(r.holds for r in results),
-        held_s=mean(r.held_s for r in results),
-        plan_ms=mean(ages) if ages else float("nan"),
-    )
+    late = float(header.options["added_latency_s"])
+    return _row(header.options["execution"], late, results, mean(ages) if ages else UNKNOWN)
 
 
 def simulated_row(wanted: Late, each: int, seed: int, workers: int, file: Path) -> ExecutionRow:
@@ -66,20 +58,24 @@ def simulated_row(wanted: Late, each: int, seed: int, workers: int, file: Path) 
         kept = {"asked": asked, "trials": trials}
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(kept, indent=1))
-    return _row(wanted, [LateOutcome(**told) for told in kept["trials"]])
+    outcomes = [LateOutcome(**told) for told in kept["trials"]]
+    jerk = max(o.jerk for o in outcomes)
+    return _row(wanted.execution.value, wanted.latency, outcomes, 1e3 * wanted.latency, jerk)
 
 
-def _row(wanted: Late, outcomes: Sequence[LateOutcome]) -> ExecutionRow:
-    good = [o for o in outcomes if o.success]
+def _row(
+    execution: str, latency: float, trials: Sequence[TrialResult | LateOutcome], plan_ms: float, jerk: float = UNKNOWN
+) -> ExecutionRow:
+    good = [trial for trial in trials if trial.success]
     return ExecutionRow(
-        execution=wanted.execution.value,
-        latency=wanted.latency,
-        trials=len(outcomes),
+        execution=execution,
+        latency=latency,
+        trials=len(trials),
         successes=len(good),
-        interval=wilson(len(good), len(outcomes)),
-        seconds=mean(o.seconds for o in good) if good else float("nan"),
-        holds=sum(o.holds for o in outcomes),
-        held_s=mean(o.held_s for o in outcomes),
-        plan_ms=1e3 * wanted.latency,
-        jerk=max(o.jerk for o in outcomes),
+        interval=wilson(len(good), len(trials)),
+        seconds=mean(trial.seconds for trial in good) if good else UNKNOWN,
+        holds=sum(trial.holds for trial in trials),
+        held_s=mean(trial.held_s for trial in trials),
+        plan_ms=plan_ms,
+        jerk=jerk,
     )
