@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from recording.test_data_robots import dataset
 from recording.test_frames import LIMITS, RATE, XARM7, record
 from recording.test_samples import foreign
 
@@ -203,6 +204,20 @@ def test_a_run_of_two_robots_writes_a_policy_for_each(begin, shared, tmp_path):
         assert torch.equal(weight, second._model.state_dict()[name]), name
 
 
+def test_a_robot_that_is_only_in_data_is_learned_from_and_gets_no_policy(begin, shared, tmp_path):
+    """Its state lacks what its dataset does not tell, and its actions are moves."""
+    theirs = {"dataset": str(dataset(tmp_path / "viola", "viola", 20.0)), "layout": "open_x.yaml"}
+    theirs |= {"embodiment": "viola", "action_space": "end_effector"}
+    mine = {"dataset": str(shared / "data"), "embodiment": "xarm7", "action_space": "end_effector"}
+    run = begin(mixture=[theirs, mine], steps=2, batch=8)
+    run.train()
+    assert {m for m, _, _ in drawn(run.sources, run.config.seed, 1, 8)} == {0, 1}
+    told = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    assert len(told) == 2 and all(np.isfinite(t["flow"]) for t in told)
+    assert sorted(p.name for p in run.folder.glob("policy*")) == ["policy"]
+    assert load_policy(run.folder / "policy", XARM7, SPACE).space is SPACE
+
+
 def test_the_share_of_each_expert_is_shown_for_each_dataset(begin, shared, tmp_path):
     run = begin(steps=1)
     run.train()
@@ -260,9 +275,7 @@ def test_a_checkpoint_of_another_model_or_without_its_end_is_refused(begin):
 
 def test_values_that_are_not_finite_are_named(begin):
     run = begin()
-    source = run.sources[0]
-    states, _actions = source.samples.vectors(0)
-    states[2, 1] = np.nan
+    run.sources[0].samples.vectors(0).states[2, 1] = np.nan
     with pytest.raises(TrainingError, match="data: frame 2 holds values that are not finite"):
         run._examples[(0, 2, 0)]
 

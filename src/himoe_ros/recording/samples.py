@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,11 +39,28 @@ class Layout:
     Attributes:
         state, action: feature, and its columns.
         cameras: camera of the embodiment -> feature.
+        moves: an action's slots that the space calls delta tell how far the robot goes in a period, not where to; and
+            the state may lack slots, which are 0 then.
     """
 
     state: tuple[str, Columns]
     action: tuple[str, Columns]
     cameras: Mapping[str, str]
+    moves: bool = False
+
+
+class Vectors(NamedTuple):
+    """Numbers of one episode, (T, 24) each, in the slots of the action space.
+
+    Attributes:
+        states: as a policy sees them.
+        begins, actions: where each action begins, and ends a period later. They lie on the way that moves add up to
+            where a dataset tells moves, which may be another one than that of the states.
+    """
+
+    states: Floats
+    begins: Floats
+    actions: Floats
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,8 @@ class Samples:
             ConfigError: the dataset lacks slots that the space has, or its cameras, or is slower than asked for.
         """
         for kind, (feature, columns) in (("state", layout.state), ("action", layout.action)):
-            if missing := sorted(set(space.slots.tolist()) - set(columns.slots)):
+            missing = sorted(set(space.slots.tolist()) - set(columns.slots))
+            if missing and not (layout.moves and kind == "state"):
                 raise ConfigError(f"{data.root}: no column of {kind} '{feature}' fills slots {missing} of {space.name}")
         if absent := sorted(set(layout.cameras.values()) - set(data.cameras)):
             raise ConfigError(f"{data.root} has no cameras {absent}; there are {list(data.cameras)}")
@@ -105,7 +123,9 @@ class Samples:
                     "name each of them, or call it unused"
                 )
         self._steps = chunk_steps
-        self._kept: OrderedDict[int, tuple[Floats, Floats]] = OrderedDict()
+        self._delta = np.zeros(SLOTS)
+        self._delta[space.slots[space.delta]] = 1.0
+        self._kept: OrderedDict[int, Vectors] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._data)
@@ -123,7 +143,7 @@ class Samples:
         if not 0 <= index < len(self):
             raise IndexError(f"expected a sample from 0 to {len(self) - 1}, got {index}")
         episode, frame = self._data.place(index)
-        states, actions = self.vectors(episode)
+        states, begins, actions = self.vectors(episode)
         # Steps are a period of the chunk apart, whatever the dataset's rate: by time, not by index.
         wanted = frame + step_rows(self._steps, self.stride)
         last = len(actions) - 1
@@ -131,17 +151,22 @@ class Samples:
             images={},
             state=states[frame],
             mask=self._space.mask,
-            actions=actions[np.minimum(wanted, last)],
+            actions=actions[np.minimum(wanted, last)] + self._delta * (states[frame] - begins[frame]),
             valid=wanted <= last,
             instruction=self._data.episodes[episode].task,
         )
 
-    def vectors(self, episode: int) -> tuple[Floats, Floats]:
-        """States and actions of one episode, (T, 24) each, in the slots of the action space."""
+    def vectors(self, episode: int) -> Vectors:
+        """Numbers of one episode."""
         if episode not in self._kept:
             (state, _), (action, _) = self._layout.state, self._layout.action
             columns = self._data.columns(episode, sorted({state, action}))
-            self._kept[episode] = self._placed(columns, self._layout.state), self._placed(columns, self._layout.action)
+            states, actions = self._placed(columns, self._layout.state), self._placed(columns, self._layout.action)
+            begins = states
+            if self._layout.moves:
+                actions = np.where(self._delta > 0, np.cumsum(actions, axis=0), actions)
+                begins = np.vstack([np.zeros(SLOTS), actions[:-1]])
+            self._kept[episode] = Vectors(states, begins, actions)
             if len(self._kept) > KEPT_EPISODES:
                 self._kept.popitem(last=False)
         return self._kept[episode]
@@ -149,7 +174,8 @@ class Samples:
     def _placed(self, columns: Mapping[str, Floats], part: tuple[str, Columns]) -> Floats:
         rows, slots = columns[part[0]], self._space.slots
         placed = np.zeros((len(rows), SLOTS))
-        placed[:, slots] = rows[:, [part[1].slots[int(slot)] for slot in slots]]
+        known = [int(slot) for slot in slots if int(slot) in part[1].slots]
+        placed[:, known] = rows[:, [part[1].slots[slot] for slot in known]]
         return placed
 
 
@@ -179,11 +205,12 @@ def load_layout(path: Path, embodiment: Embodiment, space: ActionSpace) -> Layou
     cameras = mapping(d["cameras"], f"{path}: cameras")
     if unknown := sorted(set(cameras) - {c.name for c in embodiment.cameras}):
         raise ConfigError(f"{path}: {embodiment.name} has no cameras {unknown}")
-    state, action = (_columns(d[part], space, f"{path}: {part}") for part in ("state", "action"))
+    state, action = (read_columns(d[part], space, f"{path}: {part}") for part in ("state", "action"))
     return Layout(state, action, {name: text(f, f"{path}: cameras.{name}") for name, f in cameras.items()})
 
 
-def _columns(data: Any, space: ActionSpace, where: str) -> tuple[str, Columns]:
+def read_columns(data: Any, space: ActionSpace, where: str) -> tuple[str, Columns]:
+    """A feature, and which of its columns are which slots of the space: {feature: ..., columns: [...]}."""
     d = mapping(data, where, ("feature", "columns"))
     slots = dict(zip(space.names, space.slots.tolist(), strict=True))
     unknown = [n for n in d["columns"] if n not in slots and n != "unused"]

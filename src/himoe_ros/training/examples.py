@@ -18,6 +18,7 @@ from ..model.inputs import ModelInputs
 from ..policy.processing import model_actions, model_state, resize_with_pad, scale_pixels
 from ..policy.statistics import Normalizer, Statistics
 from ..policy.tokenizer import InstructionTokenizer
+from ..recording.data_robots import data_robot
 from ..recording.lerobot import WORLD
 from ..recording.lerobot_reader import LeRobotData
 from ..recording.normalisation import chunk_statistics, moments
@@ -95,14 +96,16 @@ def open_sources(config: TrainingConfig, model: HiMoEConfig, embodiments: Path, 
 
 
 def _opened(member: Member, config: TrainingConfig, model: HiMoEConfig, embodiments: Path, layouts: Path) -> Source:
-    embodiment = load_embodiment(member.embodiment, embodiments)
+    described = data_robot(layouts / member.layout, member.embodiment) if member.layout else None
+    embodiment, layout = described or (load_embodiment(member.embodiment, embodiments), None)
     space = embodiment.action_space(member.action_space)
     data = LeRobotData(member.dataset)
     if not member.layout and data.robot != embodiment.name:
         raise ConfigError(
             f"{member.dataset} was recorded on {data.robot}, the mixture says {embodiment.name}; mend the mixture"
         )
-    layout = load_layout(layouts / member.layout, embodiment, space) if member.layout else own_layout(embodiment)
+    if layout is None:
+        layout = load_layout(layouts / member.layout, embodiment, space) if member.layout else own_layout(embodiment)
     samples = Samples(data, layout, space, model.chunk_steps, space.rate_hz)
     kept = {c: kept_pictures(data, f, model.image_size) for c, f in layout.cameras.items()} if config.cache else {}
     first, last = (int(n) for n in data.splits.get("train", f"0:{len(data.episodes)}").split(":"))
@@ -137,12 +140,12 @@ def statistics(sources: Sequence[Source], model: HiMoEConfig, floor: tuple[float
         episodes = [(s, e) for s in mine for e in sorted({s.data.place(int(i))[0] for i in s.training})]
         vectors = [s.samples.vectors(e) for s, e in episodes]
         space, stride = mine[0].space, mine[0].samples.stride
-        action = chunk_statistics(space, vectors, model.chunk_steps, stride)
+        action = chunk_statistics(space, [(v.begins, v.actions) for v in vectors], model.chunk_steps, stride)
         least = np.zeros(24)
         least[space.slots] = [floor[1] if a else floor[0] for a in space.angular]
         least[space.slots[~space.delta]] = 0.0
         action["std"] = np.maximum(action["std"], least)
-        state = {k: np.array(v) for k, v in moments(np.vstack([s for s, _ in vectors]), space).items()}
+        state = {k: np.array(v) for k, v in moments(np.vstack([v.states for v in vectors]), space).items()}
         told[key] = Statistics(*key, Normalizer(**state), Normalizer(**action), number)
     return told
 

@@ -113,9 +113,10 @@ class Run:
         finally:
             if told is not None:
                 told.close()
-        first = self.sources[0].key
-        for key in self.statistics:  # one model, and for each robot and action space the statistics it needs
-            self.write_policy(self.folder / (POLICY if key == first else "_".join((POLICY, *key))), key)
+        first, *others = self._driven()  # one model, and for each robot and action space the statistics it needs
+        self.write_policy(self.folder / POLICY, first)
+        for key in others:
+            self.write_policy(self.folder / "_".join((POLICY, *key)), key)
 
     def check(self, members: Collection[int] | None = None) -> dict[str, float]:
         """Figures of held-out samples, with the averaged weights; see `checks.held_out`. By the first process.
@@ -137,12 +138,17 @@ class Run:
     def rehearse(self) -> dict[str, float]:
         """Trials of the policy as it is now; see `rehearsal.rehearse`. One that cannot be run does not end the run."""
         terms, place = self.config.rehearsals, self.folder / REHEARSALS / f"step_{self.trainer.step:08d}"
-        self.write_policy(place / POLICY, self.sources[0].key)
+        self.write_policy(place / POLICY, self._driven()[0])
         try:
             return rehearse(place / POLICY, terms.protocols, terms.trials, place)
         except HimoeError as error:
             print(f"\nstep {self.trainer.step}: {error}", flush=True)
             return {}
+
+    def _driven(self) -> list[tuple[str, str]]:
+        """Robots and action spaces that a policy is for: those of the mixture that somebody can drive, if there are."""
+        arms = {source.key: source.embodiment.arms for source in self.sources}
+        return [key for key in self.statistics if arms[key]] or [*self.statistics][:1]
 
     def _std(self, member: int) -> torch.Tensor:
         """(T, 24) of a member's actions."""
