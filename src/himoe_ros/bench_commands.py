@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -51,10 +53,12 @@ def add_bench_commands(commands) -> None:
     training.add_argument("--threads", type=int, default=2, help="CPU threads")
     training.add_argument("--batch", type=int, default=16, help="observations of a step")
     execution = _command(bench, "execution", _bench_execution, "trials with late plans, in each way of execution")
-    execution.add_argument("--out", type=Path, default=Path("himoe_execution"), help="folder of the sessions; gone on")
+    execution.add_argument(
+        "--out", type=Path, default=Path("himoe_execution"), help="folder of the sessions, or trials; gone on"
+    )
     execution.add_argument("--policy", default=EXPERT, help="who plans; as of himoe up")
     execution.add_argument("--protocol", default="xarm7/fruit_to_plate", help="of the xArm7")
-    execution.add_argument("--trials", type=int, default=2, help="of each setting, latency and way")
+    execution.add_argument("--trials", type=positive, default=2, help="of each setting, latency and way")
     execution.add_argument(
         "--latency-s", type=float, nargs="+", default=list(LATENCIES_S), help="s, added to each plan"
     )
@@ -147,44 +151,57 @@ def _bench_latency(options: argparse.Namespace) -> int:
 def _bench_execution(options: argparse.Namespace) -> int:
     """A session of trials each, or trials in simulated time; what is finished is not run again."""
     ways = [Execution.named(name) for name in options.execution]
-    if any(latency < 0 for latency in options.latency_s) or options.trials < 1:
-        raise ConfigError(f"expected latencies >= 0 s and trials >= 1, got {options.latency_s} and {options.trials}")
+    if not all(0 <= latency < math.inf for latency in options.latency_s):
+        raise ConfigError(f"expected latencies >= 0 s, got {options.latency_s}")
+    if not 0 < options.replan_period_s < math.inf:
+        raise ConfigError(f"--replan-period-s: expected > 0 s, got {options.replan_period_s}")
     if options.simulated and options.policy != EXPERT:
         raise ConfigError("--simulated is for the expert's plans; of a policy's `himoe sim trials --latency-s` tells")
-    heads = ("late by, ms", "success", "task, s", "holds", "held, s", "plan, ms", "jerk")
-    print("{:<13} {:>11} {:>9} {:>8} {:>6} {:>8} {:>9} {:>6}".format("execution", *heads))
+    heads = ("late by, ms", "success", "task, s", "holds", "held, s", "plan, ms", "refused", "jerk")
+    print("{:<13} {:>11} {:>9} {:>8} {:>6} {:>8} {:>9} {:>8} {:>6}".format("execution", *heads))
     rows = []
-    for latency in options.latency_s:
-        for way in ways:
-            r = _execution_cell(options, latency, way)
-            rows.append(r)
-            print(
-                f"{r.execution:<13} {1e3 * r.latency:>11.0f} {f'{r.successes}/{r.trials}':>9} {r.seconds:>8.1f} "
-                f"{r.holds:>6} {r.held_s:>8.2f} {r.plan_ms:>9.0f} {r.jerk:>6.2f}",
-                flush=True,
-            )
+    for latency, way in itertools.product(options.latency_s, ways):
+        row = _simulated(options, latency, way) if options.simulated else _in_session(options, latency, way)
+        if isinstance(row, int):
+            return row
+        rows.append(row)
+        print(_line(row), flush=True)
     _write(options, [asdict(row) for row in rows])
     return 0
 
 
-def _execution_cell(options: argparse.Namespace, latency: float, way: Execution) -> ExecutionRow:
-    """One latency and way."""
-    from .bench.execution import execution_row, simulated_row  # noqa: PLC0415 - MuJoCo reads MUJOCO_GL when imported
+def _simulated(options: argparse.Namespace, latency: float, way: Execution) -> ExecutionRow:
+    """In simulated time."""
+    os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo reads it when imported
+    from .bench.late_plans import simulated_row  # noqa: PLC0415
     from .rollout.late_trials import Late  # noqa: PLC0415
 
+    wanted = Late(options.protocol, way, latency, CHUNK_STEPS, options.replan_period_s)
+    return simulated_row(wanted, options.trials, options.seed, options.workers, options.out)
+
+
+def _in_session(options: argparse.Namespace, latency: float, way: Execution) -> ExecutionRow | int:
+    """In a session through the whole graph; its exit code where it did not end well."""
+    from .bench.execution import session_row  # noqa: PLC0415 - after hours, an error in the options is no help
+
     out = options.out / f"{way.value}_{round(1e3 * latency)}ms"
-    if options.simulated:
-        wanted = Late(options.protocol, way, latency, CHUNK_STEPS, options.replan_period_s)
-        return simulated_row(wanted, options.trials, options.seed, options.workers, out.with_suffix(".json"))
     usual = {a.name: a.default for a in (*ARGUMENTS, *TRIAL_ARGUMENTS)}
     asked = {k: getattr(options, k) for k in ("policy", "protocol", "trials", "replan_period_s", "seed")}
     asked["expert_steps"] = CHUNK_STEPS if options.policy == EXPERT else 0
     told = {"execution": way.value, "added_latency_s": latency, "out": str(out)}
-    if code := run_session({**usual, **asked, **told}, None):
-        raise SystemExit(code)
-    return execution_row(out)
+    return run_session({**usual, **asked, **told}, None) or session_row(out)
+
+
+def _line(r: ExecutionRow) -> str:
+    def told(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    return (
+        f"{r.execution:<13} {1e3 * r.latency:>11.0f} {f'{r.successes}/{r.trials}':>9} {told(r.seconds, 1):>8} "
+        f"{r.holds:>6} {r.held_s:>8.2f} {told(r.plan_ms, 0):>9} {told(r.refused, 0):>8} {told(r.jerk, 2):>6}"
+    )
 
 
 def _write(options: argparse.Namespace, figures: object) -> None:
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
+        options.json.write_text(json.dumps(figures, indent=1, allow_nan=False))

@@ -24,7 +24,9 @@ def add_experiment_commands(commands) -> None:
     run.add_argument(
         "--work", type=Path, default=Path("runs/experiments"), help="folder of data sets, policies, trials"
     )
-    run.add_argument("--docs", type=Path, default=Path("docs/experiments"), help="folder of the report")
+    run.add_argument(
+        "--docs", type=Path, default=Path("docs/experiments"), help="folder of reports and of what is kept of policies"
+    )
     run.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="policies at a time")
 
 
@@ -50,8 +52,8 @@ def _run(options: argparse.Namespace) -> int:
 
     experiment = load_experiment(file, options.quick)
     name = f"{experiment.name}_quick" if options.quick else experiment.name
-    out = options.work / name if options.quick else options.docs
-    results = run_experiment(experiment, options.work.absolute(), name, (out / RESULTS).absolute(), options.workers)
+    out, kept = (options.work / name, options.work) if options.quick else (options.docs, options.docs)
+    results = run_experiment(experiment, options.work.absolute(), name, (kept / RESULTS).absolute(), options.workers)
     words = f"himoe experiment run {options.name}{' --quick' if options.quick else ''}"
     print(f"written: {write_report(experiment, results, out, words)}")
     return 0

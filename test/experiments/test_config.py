@@ -39,19 +39,19 @@ def test_a_result_is_found_again_only_where_everything_is_the_same(tmp_path):
     experiment = load_experiment(FILE, quick=True)
     cell = next(c for c in experiment.cells() if c.arm == "himoe/co-trained")
 
-    def folder(changed) -> str:
-        return job_of(changed, cell, write_presets(changed, tmp_path), tmp_path, tmp_path).folder.name
+    def result(changed) -> str:
+        return job_of(changed, cell, write_presets(changed, tmp_path), tmp_path, tmp_path).result.name
 
-    first = folder(experiment)
-    assert folder(replace(experiment, title="another", compare=())) == first
-    assert folder(replace(experiment, variants={"himoe": {"base": "himoe_small", "flow_steps": 10}})) != first
-    assert folder(replace(experiment, training={**experiment.training, "steps": 5})) != first
-    assert folder(replace(experiment, trials=replace(experiment.trials, seed=1))) != first
-    assert folder(replace(experiment, size={**experiment.size, "image_size": 48})) != first
+    first = result(experiment)
+    assert result(replace(experiment, title="another", compare=())) == first
+    assert result(replace(experiment, variants={"himoe": {"base": "himoe_small", "flow_steps": 10}})) != first
+    assert result(replace(experiment, training={**experiment.training, "steps": 5})) != first
+    assert result(replace(experiment, trials=replace(experiment.trials, seed=1))) != first
+    assert result(replace(experiment, size={**experiment.size, "image_size": 48})) != first
     elsewhere = job_of(experiment, cell, write_presets(experiment, tmp_path), tmp_path / "else", tmp_path)
-    assert elsewhere.folder.name == first, "wherever the work is done"
+    assert elsewhere.result.name == first, "wherever the work is done"
     more = {**experiment.data, "fruit": replace(experiment.data["fruit"], episodes=7)}
-    assert folder(replace(experiment, data=more)) != first
+    assert result(replace(experiment, data=more)) != first
 
 
 def test_the_sweep_stands_for_the_last_episode(tmp_path):

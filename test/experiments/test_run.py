@@ -44,18 +44,13 @@ def quick(name: str) -> Experiment:
 
 
 def go_on(name: str, work: Path) -> dict[Cell, dict]:
-    return run.run_experiment(quick(name), work, f"{name}_quick", results_of(name, work), 1)
-
-
-def results_of(name: str, work: Path) -> Path:
-    return work / f"{name}_quick" / RESULTS
+    return run.run_experiment(quick(name), work, f"{name}_quick", work / RESULTS, 1)
 
 
 def cells(name: str, work: Path) -> list[Job]:
     experiment = quick(name)
     models = run.write_presets(experiment, work / f"{name}_quick")
-    kept = results_of(name, work)
-    return [job_of(experiment, cell, models, work, kept) for cell in experiment.cells()]
+    return [job_of(experiment, cell, models, work, work / RESULTS) for cell in experiment.cells()]
 
 
 def test_an_experiment_runs_from_nothing_to_its_report(work):
@@ -87,11 +82,19 @@ def test_what_is_done_is_not_done_again(work, here):
 def test_results_are_all_that_is_needed_to_go_on_elsewhere(work, here, tmp_path):
     """On another machine there are neither data sets nor policies, and nothing is computed twice."""
     kept = {job.cell.name: job.result for job in cells(FIRST, work)}
-    again = run.run_experiment(quick(FIRST), tmp_path, "elsewhere", results_of(FIRST, work), 1)
+    again = run.run_experiment(quick(FIRST), tmp_path, "elsewhere", work / RESULTS, 1)
     assert {cell.name: result for cell, result in again.items()} == {
         name: json.loads(file.read_text()) for name, file in kept.items()
     }
     assert not (tmp_path / "data").exists()
+
+
+def test_work_that_was_begun_elsewhere_is_begun_anew(work, tmp_path):
+    """A run keeps the places of its data sets; the folder of another place is another one."""
+    experiment = quick(FIRST)
+    models = run.write_presets(experiment, tmp_path)
+    here, there = (job_of(experiment, experiment.cells()[0], models, root, tmp_path) for root in (work, tmp_path))
+    assert here.result == there.result and here.folder.name != there.folder.name
 
 
 def test_a_cell_that_fails_is_named_with_its_log(work, here):

@@ -43,6 +43,7 @@ GOOD = ModelInputs(
         ({"state": torch.zeros(2, 24)}, r"state must be \(1, 24\) float32, got \(2, 24\)"),
         ({"state": torch.zeros(1, 24, dtype=torch.float64)}, "state must be .* got .* float64"),
         ({"data_mask": torch.ones(1, 24, dtype=torch.bool)}, "data_mask must be .* float32, got .* bool"),
+        ({"state_mask": torch.ones(1, 23)}, r"state_mask must be \(1, 24\) float32, got \(1, 23\)"),
         ({"space": torch.zeros(2, dtype=torch.int64)}, r"space must be \(1,\) int64, got \(2,\)"),
     ],
 )
@@ -70,3 +71,9 @@ def test_good_inputs_pass_with_and_without_masks_and_words():
         inputs = replace(GOOD, **change, **({"token_mask": None} if "tokens" in change else {}))
         check_inputs(inputs, SMALL)
         check_values(inputs, SMALL)
+
+
+def test_a_state_that_tells_of_some_slots_only_is_another_state():
+    model = HiMoEVLA(SMALL).initialise(0)
+    tokens = [model.embed_state(replace(GOOD, state_mask=m)) for m in (None, GOOD.data_mask, torch.zeros(1, 24))]
+    assert torch.equal(tokens[0], tokens[1]) and not torch.equal(tokens[0], tokens[2])

@@ -57,7 +57,7 @@ def samples_of(root: Path, robot: str, fps: float, steps: int) -> Samples:
     return Samples(LeRobotData(dataset(root, robot, fps)), layout, space, steps, space.rate_hz)
 
 
-@pytest.mark.parametrize(("robot", "fps", "stride"), [("bridge", 5.0, 1), ("viola", 20.0, 2)])
+@pytest.mark.parametrize(("robot", "fps", "stride"), [("bridge", 5.0, 1), ("viola", 20.0, 2), ("dobbe", 3.0, 1)])
 def test_a_chunk_tells_how_far_its_moves_lead_from_where_the_robot_is(tmp_path, robot, fps, stride):
     samples = samples_of(tmp_path / "data", robot, fps, steps=8)
     for frame in (0, 11):
@@ -66,14 +66,16 @@ def test_a_chunk_tells_how_far_its_moves_lead_from_where_the_robot_is(tmp_path, 
             rows = slice(frame, frame + stride * (k + 1))
             assert sample.actions[k, :6] - sample.state[:6] == pytest.approx(MOVES[rows, :6].sum(0), abs=1e-5)
             assert sample.actions[k, 6] == MOVES[rows, 6][-1], "an opening is told as it is"
-    assert set(sample.images) == ({"base"} if robot == "bridge" else {"base", "left_wrist"})
+    assert set(sample.images) == ({"base", "left_wrist"} if robot == "viola" else {"base"})
 
 
-def test_what_a_state_does_not_tell_is_zero(tmp_path):
-    tool = samples_of(tmp_path / "bridge", "bridge", 5.0, 2)[4].state
-    assert tool[:7] == pytest.approx([*STATES[4, :6], STATES[4, 7]]) and not tool[7:].any()
-    joints = samples_of(tmp_path / "viola", "viola", 20.0, 2)[4].state
-    assert joints[6] == pytest.approx(STATES[4, 7]) and not joints[:6].any()
+def test_what_a_state_does_not_tell_is_zero_and_said_to_be_unknown(tmp_path):
+    tool = samples_of(tmp_path / "bridge", "bridge", 5.0, 2)[4]
+    assert tool.state[:7] == pytest.approx([*STATES[4, :6], STATES[4, 7]]) and not tool.state[7:].any()
+    assert (tool.known == tool.mask).all()
+    joints = samples_of(tmp_path / "viola", "viola", 20.0, 2)[4]
+    assert joints.state[6] == pytest.approx(STATES[4, 7]) and not joints.state[:6].any()
+    assert joints.known.nonzero()[0].tolist() == [6] and joints.mask.sum() == 7
 
 
 def test_statistics_are_of_what_is_learned(tmp_path):
@@ -95,6 +97,23 @@ def test_the_papers_mixture_names_26_datasets_and_every_robot_that_is_described(
         embodiment, layout = data_robot(OPEN_X, robot)
         assert set(layout.cameras) == {c.name for c in embodiment.cameras} <= {"base", "left_wrist"}
         assert (layout.state[1].width, layout.action[1].width) == (8, 7)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("columns: [x, y, z, roll", "columns: [x, x, z, roll", "action.columns: expected a list of different names"),
+        ("columns: [x, y, z, roll", "columns: xyz}  # [", "action.columns: expected a list of different names"),
+        ("left_wrist: obs", "wirst: obs", "cameras.*wirst"),
+        ("rate_hz: 5", "rate_hz: 0", "rate_hz: expected a number > 0"),
+    ],
+)
+def test_a_bad_description_is_told(tmp_path, old, new, words):
+    bad = tmp_path / "open_x.yaml"
+    bad.write_text(OPEN_X.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=words):
+        for robot in yaml.safe_load(bad.read_text())["robots"]:
+            data_robot(bad, robot)
 
 
 def test_a_robot_that_is_not_described_is_told():

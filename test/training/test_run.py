@@ -118,6 +118,11 @@ def test_a_policy_is_trained_on_what_it_will_see(begin, shared):
     assert (run.folder / "policy/card.md").read_text().startswith("# tiny, trained by himoe_ros")
 
 
+def test_a_dropped_state_is_said_to_be_unknown(begin):
+    inputs = collate([begin(augmentation={"drop_state": 1.0, "state_noise": 0.1})._examples[(0, 0, 0)]]).inputs
+    assert not inputs.state.any() and not inputs.state_mask.any() and inputs.data_mask.any()
+
+
 def test_kept_pictures_are_the_decoded_ones(begin):
     run = begin(cache=True)
     example, plain = run._examples[(0, 3, 0)], run.sources[0].samples.pictures(3)
@@ -216,6 +221,12 @@ def test_a_robot_that_is_only_in_data_is_learned_from_and_gets_no_policy(begin, 
     assert len(told) == 2 and all(np.isfinite(t["flow"]) for t in told)
     assert sorted(p.name for p in run.folder.glob("policy*")) == ["policy"]
     assert load_policy(run.folder / "policy", XARM7, SPACE).space is SPACE
+    whole, partly = (collate([run._examples[(member, 0, 0)]]).inputs for member in (1, 0))
+    assert whole.state_mask is None and partly.state_mask.nonzero()[:, 1].tolist() == [6]
+    shutil.rmtree(run.folder)
+    alone = begin(mixture=[theirs], steps=1)
+    alone.train()
+    assert (alone.folder / "policy").is_dir(), "to be trained on"
 
 
 def test_the_share_of_each_expert_is_shown_for_each_dataset(begin, shared, tmp_path):

@@ -1,32 +1,42 @@
-"""`himoe bench execution`: what late plans cost in each way of execution, out of sessions or in simulated time."""
+"""`himoe bench execution`: what late plans cost in each way of execution, out of sessions of trials."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Protocol
 
-from ..recording.bag import write_whole
-from ..rollout.late_trials import Late, LateOutcome, late_trials
-from ..trials.session import TrialResult, read_session
+from ..trials.session import read_session
 from ..trials.statistics import wilson
 
-UNKNOWN = float("nan")
+
+class Tried(Protocol):
+    """What is known of one trial; see trials.session.TrialResult."""
+
+    @property
+    def success(self) -> bool: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def holds(self) -> int: ...
+    @property
+    def held_s(self) -> float: ...
 
 
 @dataclass(frozen=True)
 class ExecutionRow:
-    """What one session came to.
+    """What the trials of one way of execution and latency came to.
 
     Attributes:
         execution, latency: s by which every plan was late on purpose.
         trials, successes: of the last stage; interval: Wilson's, 95 %.
-        seconds: mean of the successful trials.
+        seconds: mean of the successful trials; None without one.
         holds: times that the arm had to wait for a plan, of all trials together; held_s: for how long, in a trial.
-        plan_ms: median age of a plan's observation when the plan arrives.
-        jerk: the largest of any joint's commands, as a share of what it may have; NaN where nobody looked.
+        plan_ms: age of a plan's observation when the plan arrives, mean over trials of their medians; None if unknown.
+        refused: plans that the guard refused, of all trials together; None if unknown.
+        jerk: the largest of any joint's commands, as a share of what it may have; None if unknown.
     """
 
     execution: str
@@ -34,38 +44,23 @@ class ExecutionRow:
     trials: int
     successes: int
     interval: tuple[float, float]
-    seconds: float
+    seconds: float | None
     holds: int
     held_s: float
-    plan_ms: float
-    jerk: float
+    plan_ms: float | None
+    refused: int | None
+    jerk: float | None
 
 
-def execution_row(folder: Path) -> ExecutionRow:
-    """Of a finished session."""
-    header, results, _ = read_session(folder)
-    ages = [r.latency[0] for r in results if r.latency]
-    late = float(header.options["added_latency_s"])
-    return _row(header.options["execution"], late, results, mean(ages) if ages else UNKNOWN)
-
-
-def simulated_row(wanted: Late, each: int, seed: int, workers: int, file: Path) -> ExecutionRow:
-    """Of `each` trials of every setting in simulated time, which are kept in a file and not run again."""
-    asked = {**asdict(wanted), "execution": wanted.execution.value, "each": each, "seed": seed}
-    kept = json.loads(file.read_text()) if file.exists() else {}
-    if kept.get("asked") != asked:
-        trials = [asdict(outcome) for outcome in late_trials(wanted, each, seed, workers)]
-        kept = {"asked": asked, "trials": trials}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, json.dumps(kept, indent=1))
-    outcomes = [LateOutcome(**told) for told in kept["trials"]]
-    jerk = max(o.jerk for o in outcomes)
-    return _row(wanted.execution.value, wanted.latency, outcomes, 1e3 * wanted.latency, jerk)
-
-
-def _row(
-    execution: str, latency: float, trials: Sequence[TrialResult | LateOutcome], plan_ms: float, jerk: float = UNKNOWN
+def execution_row(
+    execution: str,
+    latency: float,
+    trials: Sequence[Tried],
+    plan_ms: float | None,
+    refused: int | None = None,
+    jerk: float | None = None,
 ) -> ExecutionRow:
+    """See ExecutionRow."""
     good = [trial for trial in trials if trial.success]
     return ExecutionRow(
         execution=execution,
@@ -73,9 +68,18 @@ def _row(
         trials=len(trials),
         successes=len(good),
         interval=wilson(len(good), len(trials)),
-        seconds=mean(trial.seconds for trial in good) if good else UNKNOWN,
+        seconds=mean(trial.seconds for trial in good) if good else None,
         holds=sum(trial.holds for trial in trials),
         held_s=mean(trial.held_s for trial in trials),
         plan_ms=plan_ms,
+        refused=refused,
         jerk=jerk,
     )
+
+
+def session_row(folder: Path) -> ExecutionRow:
+    """Of a finished session."""
+    header, results, _ = read_session(folder)
+    ages = [r.latency[0] for r in results if r.latency]
+    late = float(header.options["added_latency_s"])
+    return execution_row(header.options["execution"], late, results, mean(ages) if ages else None)

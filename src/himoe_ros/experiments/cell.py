@@ -23,7 +23,7 @@ from ..model.folder import STATISTICS
 from ..model.info import active_in_expert, parameters
 from ..policy.statistics import Statistics
 from ..recording.bag import write_whole
-from ..resources import config
+from ..resources import config, version
 from ..rollout.policy_trials import PolicyTrials, Wanted
 from ..rollout.trials import scenes
 from ..training.places import Places
@@ -42,14 +42,17 @@ class Job:
     Attributes:
         experiment: whose cell it is; its trials are run.
         training: what `himoe train` is told.
+        depends: the same by content, wherever the work is done.
         models: folder of presets.
-        folder, result: its own, and the file that is there once everything is done; both named by all that the result
-            depends on: experiments share them, and none finds another's.
+        folder: its own, for as long as the work takes.
+        result: the file that is there once everything is done, named by the whole configuration: experiments share it,
+            and none finds another's.
     """
 
     experiment: Experiment
     cell: Cell
     training: Mapping[str, Any]
+    depends: Mapping[str, Any]
     models: Path
     folder: Path
     result: Path
@@ -82,11 +85,10 @@ def job_of(experiment: Experiment, cell: Cell, models: Path, root: Path, results
     # The model by content: two experiments may name it differently. The data by name, which tells how it was made.
     depends = {**training, "model": load_preset(preset, models), "mixture": drawn}
     trials = [experiment.trials, tried, tried.loaded.content, embodiment, safety]
-    name = fingerprint([depends, trials])
-    folder = root / "cells" / name
+    folder = root / "cells" / fingerprint([training, depends, trials])  # a run has one configuration, places and all
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / TRAINING, yaml.safe_dump(training, sort_keys=False))
-    return Job(experiment, cell, training, models, folder, results / f"{name}.json")
+    return Job(experiment, cell, training, depends, models, folder, results / f"{fingerprint([depends, trials])}.json")
 
 
 def prepare(threads: int) -> None:
@@ -106,6 +108,8 @@ def run_cell(job: Job) -> None:
         model = run.trainer.objective.model
         result = {
             "cell": job.cell.name,
+            "configuration": job.depends,
+            "versions": {"himoe_ros": version(), "torch": torch.__version__},
             "parameters": sum(parameters(model).values()),
             "active_in_expert": active_in_expert(model),
             "samples": [len(s.training) for s in run.sources],

@@ -92,7 +92,8 @@ class HiMoEVLA(nn.Module):
     def embed_state(self, inputs: ModelInputs) -> Tensor:
         """[values | mask] -> the state token, (B, 1, D)."""
         dtype = self.state_proj.weight.dtype
-        told = torch.cat([inputs.state, inputs.data_mask], dim=-1).to(dtype)[:, None]
+        known = inputs.data_mask if inputs.state_mask is None else inputs.state_mask
+        told = torch.cat([inputs.state, known], dim=-1).to(dtype)[:, None]
         return self._marked(self.state_proj(told, inputs.space), inputs.space)
 
     def embed_times(self, t: Tensor) -> Tensor:

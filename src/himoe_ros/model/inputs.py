@@ -28,6 +28,7 @@ class ModelInputs:
         state: (B, A) float, normalised values, 0 in masked slots.
         data_mask: (B, A) float, 1 in the slots of the action space.
         space: (B,) int64, which action space; read only by the variants that number them.
+        state_mask: (B, A) float, 1 in the slots that the state tells of; None for all of the action space.
     """
 
     images: Tensor
@@ -37,6 +38,7 @@ class ModelInputs:
     state: Tensor
     data_mask: Tensor
     space: Tensor | None = None
+    state_mask: Tensor | None = None
 
 
 def check_inputs(inputs: ModelInputs, config: HiMoEConfig) -> None:
@@ -66,6 +68,7 @@ def check_inputs(inputs: ModelInputs, config: HiMoEConfig) -> None:
         "state": ((b, slots), (torch.float32,)),
         "data_mask": ((b, slots), (torch.float32,)),
         "space": ((b,), (torch.int64,)),
+        "state_mask": ((b, slots), (torch.float32,)),
     }
     for name, (shape, kinds) in expected.items():
         tensor = getattr(inputs, name)

@@ -14,6 +14,7 @@ from .samples import Layout, read_columns
 
 SPACE = "end_effector"
 NAMES = (*END_EFFECTOR, "gripper")
+CAMERAS = ("base", "left_wrist", "right_wrist")  # in the order of the model's views
 
 
 def data_robot(path: Path, name: str) -> tuple[Embodiment, Layout] | None:
@@ -42,15 +43,15 @@ def _robot(name: str, data: Any, action: Any, where: str) -> tuple[Embodiment, L
     d = mapping(data, where, ("rate_hz", "state", "cameras"))
     rate = positive(d["rate_hz"], f"{where}.rate_hz")
     moves = np.array([n in END_EFFECTOR for n in NAMES])
-    # Moves add up to a way that never jumps, so no slot of it is an angle that may wrap.
+    # Moves add up to a way that never jumps, so no slot of an action is an angle that may wrap.
     space = ActionSpace(SPACE, NAMES, np.arange(len(NAMES)), moves, np.zeros(len(NAMES), dtype=bool), rate)
-    cameras = mapping(d["cameras"], f"{where}.cameras")
+    cameras = mapping(d["cameras"], f"{where}.cameras", (), CAMERAS)
     robot = Embodiment(
         name=name,
         driver="",
         control_rate_hz=rate,
         arms=(),
-        cameras=tuple(Camera(camera, f"{camera}_0_rgb", "") for camera in cameras),
+        cameras=tuple(Camera(camera, f"{camera}_0_rgb", "") for camera in CAMERAS if camera in cameras),
         action_spaces={SPACE: space},
         workspace=None,
         collision=None,

@@ -21,6 +21,7 @@ from ..core.reading import load_yaml, mapping, text
 from .lerobot_reader import LeRobotData
 from .normalisation import step_rows
 
+UNUSED = "unused"  # name of columns that are no slots
 KEPT_EPISODES = 4096  # of numbers alone: some hundred MB
 
 
@@ -40,7 +41,7 @@ class Layout:
         state, action: feature, and its columns.
         cameras: camera of the embodiment -> feature.
         moves: an action's slots that the space calls delta tell how far the robot goes in a period, not where to; and
-            the state may lack slots, which are 0 then.
+            the state may lack slots, which are not known then.
     """
 
     state: tuple[str, Columns]
@@ -69,7 +70,8 @@ class Sample:
 
     Attributes:
         images: camera -> (H, W, 3) uint8 RGB.
-        state: (24,) m, rad, opening; 0 where `mask` is.
+        state: (24,) m, rad, opening; 0 where `known` is.
+        known: (24,) 1 where the state tells of a slot.
         mask: (24,) 1 where the action space has a slot.
         actions: (T, 24) absolute targets, one period apart, the first one period after the observation.
         valid: (T,) False where the episode has ended before.
@@ -78,6 +80,7 @@ class Sample:
 
     images: Mapping[str, Image]
     state: Floats
+    known: Floats
     mask: Floats
     actions: Floats
     valid: np.ndarray
@@ -125,6 +128,7 @@ class Samples:
         self._steps = chunk_steps
         self._delta = np.zeros(SLOTS)
         self._delta[space.slots[space.delta]] = 1.0
+        self._known = np.array([float(slot in layout.state[1].slots) for slot in range(SLOTS)]) * space.mask
         self._kept: OrderedDict[int, Vectors] = OrderedDict()
 
     def __len__(self) -> int:
@@ -150,6 +154,7 @@ class Samples:
         return Sample(
             images={},
             state=states[frame],
+            known=self._known,
             mask=self._space.mask,
             actions=actions[np.minimum(wanted, last)] + self._delta * (states[frame] - begins[frame]),
             valid=wanted <= last,
@@ -213,8 +218,11 @@ def read_columns(data: Any, space: ActionSpace, where: str) -> tuple[str, Column
     """A feature, and which of its columns are which slots of the space: {feature: ..., columns: [...]}."""
     d = mapping(data, where, ("feature", "columns"))
     slots = dict(zip(space.names, space.slots.tolist(), strict=True))
-    unknown = [n for n in d["columns"] if n not in slots and n != "unused"]
-    if unknown:
-        raise ConfigError(f"{where}.columns: expected names out of {list(slots)} or 'unused', got {unknown}")
-    placed = {slots[n]: i for i, n in enumerate(d["columns"]) if n in slots}
+    told = d["columns"]
+    used = [n for n in told if n != UNUSED] if isinstance(told, list) else []
+    if not isinstance(told, list) or set(used) - set(slots) or len(set(used)) != len(used):
+        raise ConfigError(
+            f"{where}.columns: expected a list of different names out of {list(slots)} or '{UNUSED}', got {told!r}"
+        )
+    placed = {slots[n]: i for i, n in enumerate(told) if n != UNUSED}
     return text(d["feature"], f"{where}.feature"), Columns(len(d["columns"]), placed)

@@ -9,15 +9,15 @@ from functools import partial
 import numpy as np
 
 from ..control.states import Mode
-from ..core.embodiment import Embodiment, load_embodiment
+from ..core.embodiment import ActionSpace, Embodiment, load_embodiment
 from ..core.errors import ConfigError, GuardError, SimulationError
 from ..core.execution import Execution, Scheduler
 from ..core.observation import Floats
-from ..core.safety import first_step, load_safety
+from ..core.safety import SafetyLimits, first_step, load_safety
 from ..resources import config
 from ..trials.judges import judge_of
 from ..trials.layout import draw_layout
-from ..trials.protocol import load_protocol
+from ..trials.protocol import Protocol, load_protocol
 from .expert_task import OneHand, scripted
 from .long_plans import LongPlans
 from .pool import pooled
@@ -59,6 +59,7 @@ class LateOutcome:
         seconds: simulated, until then or until the time was over.
         holds: times that the arm waited for a plan, and held_s, for how long; not for the first one.
         refused: plans that the guard refused.
+        stopped: why the control loop stopped the trial, or "".
         jerk: the largest of any joint's commands, as a share of what the joint may have.
     """
 
@@ -69,7 +70,27 @@ class LateOutcome:
     holds: int
     held_s: float
     refused: int
+    stopped: str
     jerk: float
+
+
+def require(wanted: Late) -> tuple[Protocol, Embodiment, ActionSpace, SafetyLimits]:
+    """What is named, loaded.
+
+    Raises:
+        ConfigError: it is not there, no expert of one arm does the protocol, or plans would be too old to be followed.
+    """
+    protocol, safety = load_protocol(wanted.protocol, config("trials")), load_safety(config("safety.yaml"))
+    embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
+    if not 0.0 <= wanted.latency < safety.chunk_timeout_s:
+        raise ConfigError(
+            f"expected plans late by less than {safety.chunk_timeout_s:g} s, after which a robot follows none "
+            f"(safety.yaml, chunk_timeout_s), got {wanted.latency:g} s"
+        )
+    experts = [scripted(embodiment, protocol, s, np.random.default_rng()) for s in protocol.settings.values()]
+    if not all(isinstance(expert, OneHand) for expert in experts):
+        raise ConfigError(f"{protocol.name}: the expert of two arms knows no long plans")
+    return protocol, embodiment, embodiment.action_space(wanted.action_space), safety
 
 
 class LateTrials:
@@ -78,11 +99,10 @@ class LateTrials:
     def __init__(self, wanted: Late) -> None:
         """
         Raises:
-            ConfigError: no expert of one arm does the protocol.
+            ConfigError: see `require`.
         """
-        self._wanted, self._protocol = wanted, load_protocol(wanted.protocol, config("trials"))
-        self._embodiment = load_embodiment(self._protocol.embodiment, config("embodiments"))
-        self._space, safety = self._embodiment.action_space(wanted.action_space), load_safety(config("safety.yaml"))
+        self._wanted = wanted
+        self._protocol, self._embodiment, self._space, safety = require(wanted)
         self._reach = first_step(safety, self._embodiment, self._space)
         self._place = Workplace(self._protocol, self._embodiment, self._space, safety)
 
@@ -92,12 +112,10 @@ class LateTrials:
         place.lay_out(draw_layout(self._protocol, setting, scene))
         place.begin()
         expert = scripted(self._embodiment, self._protocol, setting, np.random.default_rng(scene))
-        if not isinstance(expert, OneHand):
-            raise ConfigError(f"{self._protocol.name}: the expert of two arms knows no long plans")
         scheduler = Scheduler(self._space, wanted.execution, wanted.replan, self._reach)
         plans = LongPlans(self._embodiment, self._space, scheduler, wanted.steps, wanted.latency)
         judge = judge_of(self._protocol, setting)
-        rate, start, refused = self._embodiment.control_rate_hz, place.now, 0
+        rate, start, refused, stopped = self._embodiment.control_rate_hz, place.now, 0, ""
         look, watch = round(LOOK_S * rate), round(WATCH_S * rate)
         commands, held = [], []
         while place.now - start < self._protocol.time_limit and not judge.verdict.success:
@@ -110,13 +128,14 @@ class LateTrials:
                     refused += 1
             try:
                 commands.append(place.act().command)
-            except SimulationError:
+            except SimulationError as error:
+                stopped = str(error)
                 break
             held.append(place.loop.mode is Mode.HOLDING)
             place.advance()
             if place.ticks % watch == 0:
                 judge.observe(place.truth())
-        waited = np.array(held[held.index(False) :]) if False in held else np.array([False])
+        waited = np.array([False, *held])
         return LateOutcome(
             name,
             scene,
@@ -125,7 +144,8 @@ class LateTrials:
             int(np.sum(waited[1:] & ~waited[:-1])),
             float(waited.sum()) / rate,
             refused,
-            largest_jerk(self._embodiment, np.array([c for c in commands if c is not None])),
+            stopped,
+            largest_jerk(self._embodiment, np.array(commands)),
         )
 
 
@@ -143,6 +163,10 @@ def largest_jerk(embodiment: Embodiment, commands: Floats) -> float:
 
 
 def late_trials(wanted: Late, each: int, seed: int, workers: int) -> Iterator[LateOutcome]:
-    """Run `each` trials of every setting, in scenes that the seed decides; outcomes in their order."""
-    protocol = load_protocol(wanted.protocol, config("trials"))
+    """Run `each` trials of every setting, in scenes that the seed decides; outcomes in their order.
+
+    Raises:
+        ConfigError: see `require`.
+    """
+    protocol, *_ = require(wanted)
     yield from pooled(partial(LateTrials, wanted), scenes(protocol, each, seed), workers)

@@ -182,12 +182,10 @@ class Examples(torch.utils.data.Dataset):
             raise TrainingError(
                 f"{source.member.dataset}: frame {index} holds values that are not finite; leave it out"
             )
-        state = model_state(sample.state, sample.mask, mine.state)
-        state += (
-            np.float32(change.state_noise) * rng.standard_normal(24).astype(np.float32) * sample.mask.astype(np.float32)
-        )
+        state, known = model_state(sample.state, sample.known, mine.state), sample.known.astype(np.float32)
+        state += np.float32(change.state_noise) * rng.standard_normal(24).astype(np.float32) * known
         if rng.random() < change.drop_state:
-            state[:] = 0.0
+            state, known = np.zeros_like(state), np.zeros_like(known)
         images, seen = self._pictures(source, index, rng)
         sentence, imitated = self._sentence(sample.instruction, rng)
         told = {
@@ -195,6 +193,7 @@ class Examples(torch.utils.data.Dataset):
             "view_mask": seen,
             "tokens": np.array(self._tokenizer(sentence)),
             "state": state,
+            "known": known,
             "mask": sample.mask.astype(np.float32),
             "actions": model_actions(source.space, sample.actions, sample.state, mine.action),
             "valid": sample.valid,
@@ -275,15 +274,16 @@ def collate(examples: Sequence[Mapping[str, np.ndarray]], words: int = 0) -> Bat
     def stacked(name: str) -> Tensor:
         return torch.from_numpy(np.stack([e[name] for e in examples]))
 
-    view_mask = stacked("view_mask")
+    view_mask, mask, known = stacked("view_mask"), stacked("mask"), stacked("known")
     inputs = ModelInputs(
         images=scale_pixels(stacked("images")),
         view_mask=None if bool(view_mask.all()) else view_mask,
         tokens=tokens,
         token_mask=None if bool(heard.all()) else heard,
         state=stacked("state"),
-        data_mask=stacked("mask"),
+        data_mask=mask,
         space=stacked("space"),
+        state_mask=None if torch.equal(known, mask) else known,
     )
     truth = None
     if "places" in examples[0]:
