@@ -50,9 +50,21 @@ def test_the_first_plan_is_due_at_once_and_the_next_a_period_after_its_beginning
 
 def test_an_asynchronous_plan_is_published_as_it_was_made():
     s = scheduler(Execution.ASYNCHRONOUS)
-    made = plan(10.0, 0.0)
-    planning = s.begin(10.0, where(0.0), 10.0)
-    assert planning.committed is None and s.finish(planning, made, 10.3) is made
+    planned(s, 10.0, 0.3)
+    made = plan(10.5, 0.0)
+    planning = s.begin(10.5, where(0.0), 10.5)
+    assert planning.committed is None and s.finish(planning, made, 10.8) is made
+
+
+@pytest.mark.parametrize("execution", list(Execution))
+def test_a_plan_of_a_robot_at_rest_begins_when_it_is_there(execution):
+    """Without its first half second it would ask for a jump, which a guard refuses, this time and the next."""
+    s = scheduler(execution)
+    first = planned(s, 10.0, 0.5)
+    assert first.times[0] == pytest.approx(0.6) and first.values[0] == pytest.approx(where(0.01))
+    held = 10.0 + first.times[-1] + SETTLE_S
+    again = planned(s, held, 0.5)
+    assert again.times[0] == pytest.approx(0.6), "also once the last plan is over"
 
 
 @pytest.mark.parametrize("execution", [Execution.ASYNCHRONOUS, Execution.ENSEMBLE, Execution.RTC])
@@ -60,7 +72,7 @@ def test_a_plan_is_begun_so_early_that_it_arrives_before_the_last_one_ends(execu
     s = scheduler(execution, period=5.0)
     planned(s, 10.0, 0.4)
     assert s.latency == pytest.approx(0.4)
-    assert s.due(10.4) == pytest.approx(11.2 - 0.4 - MARGIN_S)
+    assert s.due(10.4) == pytest.approx(10.4 + 1.2 - 0.4 - MARGIN_S)
     assert s.due(12.0) == pytest.approx(15.0), "behind its end there is nothing to hurry for"
 
 
@@ -116,7 +128,7 @@ def test_a_synchronous_plan_waits_for_an_observation_of_the_robot_at_rest():
 
 def test_an_ensemble_is_the_weighted_mean_of_what_plans_say_about_a_moment():
     s = scheduler(Execution.ENSEMBLE)
-    planned(s, 10.0, 0.1, first=0.0)
+    planned(s, 10.0, 0.0, first=0.0)
     begun = s.begin(10.5, where(0.0), 10.5)
     both = s.finish(begun, plan(10.5, 1.0, slope=0.0), 10.6)
     told = 0.1 * (both.stamp + both.times - 10.0)  # by the first plan
@@ -158,7 +170,8 @@ def test_a_robot_that_does_not_follow_is_committed_to_nothing():
 def test_a_plan_that_ends_before_the_next_comes_binds_nothing():
     s = scheduler(Execution.RTC)
     planned(s, 10.0, 0.3)
-    assert s.begin(11.0, where(0.1), 11.0).committed is None
+    assert s.begin(11.1, where(0.09), 11.1).committed is not None, "it ends at 11.5, the next is expected at 11.4"
+    assert s.begin(11.3, where(0.1), 11.3).committed is None
 
 
 def test_weights_are_one_while_carried_out_and_fall_to_zero_at_the_end():

@@ -57,11 +57,13 @@ class Planning:
         number: of this plan among all.
         stamp: s, of the observation.
         committed: what the plan should agree with; None for nothing.
+        rests: nothing was followed any more when the robot was observed, so it stays where it was.
     """
 
     number: int
     stamp: float
     committed: Committed | None
+    rests: bool
 
 
 class Scheduler:
@@ -80,7 +82,7 @@ class Scheduler:
         self._number = 0
         self._began = -np.inf
         self._end = -np.inf  # s, when what was published last is over
-        self._plans: deque[ActionChunk] = deque(maxlen=OVERLAPPING)  # as they were made, those that last longest last
+        self._plans: deque[ActionChunk] = deque(maxlen=OVERLAPPING)  # not averaged, those that last longest last
         self._took: deque[float] = deque(maxlen=RECENT)
 
     @property
@@ -119,21 +121,24 @@ class Scheduler:
         Returns:
             None where the observation is from before the robot had come to rest, as synchronous execution wants it.
         """
-        if self.execution is Execution.SYNCHRONOUS and stamp < self._end + SETTLE_S:
+        rests = stamp >= self._end + SETTLE_S
+        if self.execution is Execution.SYNCHRONOUS and not rests:
             return None
         self._began = now
         self._number += 1
-        return Planning(self._number, stamp, self._committed(stamp, where))
+        return Planning(self._number, stamp, self._committed(stamp, where), rests)
 
     def finish(self, planning: Planning, plan: ActionChunk, now: float) -> ActionChunk | None:
         """What to publish of a plan that has been made; None for one that nobody waits for any more."""
         if planning.number != self._number:
             return None
         self._took.append(now - planning.stamp)
+        if planning.rests:  # nothing has moved meanwhile: the plan begins now, or its first steps would ask for a jump
+            plan = replace(plan, times=plan.times + (now - plan.stamp))
         published = plan
-        if self.execution is Execution.SYNCHRONOUS:  # nothing has moved meanwhile: the plan begins now
-            kept = max(1, int(np.sum(plan.times <= self._period + 1e-6)))
-            published = replace(plan, values=plan.values[:kept], times=plan.times[:kept] + (now - plan.stamp))
+        if self.execution is Execution.SYNCHRONOUS:
+            kept = max(1, int(np.sum(plan.times <= now - plan.stamp + self._period + 1e-6)))
+            published = replace(plan, values=plan.values[:kept], times=plan.times[:kept])
         elif self.execution is Execution.ENSEMBLE:
             published = self._averaged(plan)
         self._plans = deque((p for p in self._plans if _end(p) > now), OVERLAPPING)
