@@ -6,23 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from ..trials.session import read_session
+from ..trials.session import TrialResult, read_session
 from ..trials.statistics import wilson
 
-
-class Tried(Protocol):
-    """What is known of one trial; see trials.session.TrialResult."""
-
-    @property
-    def success(self) -> bool: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def holds(self) -> int: ...
-    @property
-    def held_s(self) -> float: ...
+if TYPE_CHECKING:
+    from ..rollout.late_trials import LateOutcome
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,7 @@ class ExecutionRow:
 def execution_row(
     execution: str,
     latency: float,
-    trials: Sequence[Tried],
+    trials: Sequence[TrialResult | LateOutcome],
     plan_ms: float | None,
     refused: int | None = None,
     jerk: float | None = None,

@@ -8,11 +8,12 @@ from functools import partial
 
 import numpy as np
 
+from ..control.loop import Tick
 from ..control.states import Mode
 from ..core.embodiment import ActionSpace, Embodiment, load_embodiment
-from ..core.errors import ConfigError, GuardError, SimulationError
+from ..core.errors import ConfigError
 from ..core.execution import Execution, Scheduler
-from ..core.observation import Floats
+from ..core.observation import ActionChunk, Floats
 from ..core.safety import SafetyLimits, first_step, load_safety
 from ..resources import config
 from ..trials.judges import judge_of
@@ -21,7 +22,7 @@ from ..trials.protocol import Protocol, load_protocol
 from .expert_task import OneHand, scripted
 from .long_plans import LongPlans
 from .pool import pooled
-from .trials import WATCH_S, scenes
+from .trials import follow, scenes
 from .workplace import Workplace
 
 LOOK_S = 0.1  # between two looks of the expert
@@ -115,36 +116,29 @@ class LateTrials:
         scheduler = Scheduler(self._space, wanted.execution, wanted.replan, self._reach)
         plans = LongPlans(self._embodiment, self._space, scheduler, wanted.steps, wanted.latency)
         judge = judge_of(self._protocol, setting)
-        rate, start, refused, stopped = self._embodiment.control_rate_hz, place.now, 0, ""
-        look, watch = round(LOOK_S * rate), round(WATCH_S * rate)
+        look = round(LOOK_S * place.rate_hz)
         commands, held = [], []
-        while place.now - start < self._protocol.time_limit and not judge.verdict.success:
+
+        def told() -> ActionChunk | None:
             if place.ticks % look == 0:
                 plans.begin(expert, place.truth().things, place.joints(), place.now)
-            if (plan := plans.told(place.now)) is not None:
-                try:
-                    place.loop.accept(plan, place.now, place.now)
-                except GuardError:
-                    refused += 1
-            try:
-                commands.append(place.act().command)
-            except SimulationError as error:
-                stopped = str(error)
-                break
+            return plans.told(place.now)
+
+        def sent(tick: Tick) -> None:
+            commands.append(tick.command)
             held.append(place.loop.mode is Mode.HOLDING)
-            place.advance()
-            if place.ticks % watch == 0:
-                judge.observe(place.truth())
+
+        went = follow(place, judge, self._protocol.time_limit, told, sent)
         waited = np.array([False, *held])
         return LateOutcome(
             name,
             scene,
             judge.verdict.success,
-            place.now - start,
+            went.seconds,
             int(np.sum(waited[1:] & ~waited[:-1])),
-            float(waited.sum()) / rate,
-            refused,
-            stopped,
+            float(waited.sum()) / place.rate_hz,
+            went.refused,
+            went.stopped,
             largest_jerk(self._embodiment, np.array(commands)),
         )
 

@@ -5,17 +5,19 @@ For comparing policies with each other. What a robot would do is for `himoe tria
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from typing import Protocol as Interface
 
+from ..control.loop import Tick
 from ..core.embodiment import ActionSpace, Embodiment
 from ..core.errors import GuardError, SimulationError
 from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.safety import SafetyLimits
 from ..sim.renderer import CameraRenderer
 from ..sim.sensor_noise import SensorNoise
-from ..trials.judges import judge_of
+from ..trials.judges import AnyJudge, judge_of
 from ..trials.layout import draw_layout
 from ..trials.protocol import Protocol
 from ..trials.verdict import Verdict
@@ -69,6 +71,50 @@ def scenes(protocol: Protocol, each: int, seed: int) -> list[tuple[str, int]]:
     return [(name, seed + k) for k, name in enumerate(names)]
 
 
+@dataclass(frozen=True)
+class Followed:
+    """How a trial went on: s, simulated; plans that the guard refused; why the control loop stopped it, or ""."""
+
+    seconds: float
+    refused: int
+    stopped: str
+
+
+def follow(
+    place: Workplace,
+    judge: AnyJudge,
+    time_limit: float,
+    told: Callable[[], ActionChunk | None],
+    sent: Callable[[Tick], None] = lambda _: None,
+) -> Followed:
+    """Follow plans, until the last stage is reached or the time is over.
+
+    Args:
+        place: laid out, its robot armed.
+        judge: shown how things are, every WATCH_S.
+        time_limit: s.
+        told: asked before every command for a plan that has come.
+        sent: told every command.
+    """
+    start, refused, stopped = place.now, 0, ""
+    watch = round(WATCH_S * place.rate_hz)
+    while place.now - start < time_limit and not judge.verdict.success:
+        if (plan := told()) is not None:
+            try:
+                place.loop.accept(plan, place.now, place.now)
+            except GuardError:
+                refused += 1
+        try:
+            sent(place.act())
+        except SimulationError as error:
+            stopped = str(error)
+            break
+        place.advance()
+        if place.ticks % watch == 0:
+            judge.observe(place.truth())
+    return Followed(place.now - start, refused, stopped)
+
+
 class Rollouts:
     """Trials of one protocol; policies come and go."""
 
@@ -93,8 +139,8 @@ class Rollouts:
         self._workplace = Workplace(protocol, embodiment, space, safety)
         self._renderer = CameraRenderer(self._workplace.world.model, image_size, image_size)
         self._pixels = image_size
-        self._rate = embodiment.control_rate_hz
-        self._late, self._replan = round(latency * self._rate), round(replan * self._rate)
+        rate = embodiment.control_rate_hz
+        self._late, self._replan = round(latency * rate), round(replan * rate)
 
     def run(self, policy: Planner, name: str, scene: int) -> Outcome:
         """One trial of a setting, from the arms' home; setting and scene decide all that is drawn."""
@@ -103,26 +149,16 @@ class Rollouts:
         place.lay_out(draw_layout(self._protocol, setting, scene))
         place.begin()
         policy.reseed(scene)
-        noise = SensorNoise(self._pixels, self._pixels)
-        start, refused, stopped, plan = place.now, 0, "", None
-        watch = round(WATCH_S * self._rate)
-        while place.now - start < self._protocol.time_limit and not judge.verdict.success:
+        noise, plan = SensorNoise(self._pixels, self._pixels), None
+
+        def told() -> ActionChunk | None:
+            nonlocal plan
             if place.ticks % self._replan == 0:
                 plan = policy.act(self._observation(setting.instruction, noise))
-            if place.ticks % self._replan == self._late:
-                try:
-                    place.loop.accept(plan, place.now, place.now)
-                except GuardError:
-                    refused += 1
-            try:
-                place.act()
-            except SimulationError as error:
-                stopped = str(error)
-                break
-            place.advance()
-            if place.ticks % watch == 0:
-                judge.observe(place.truth())
-        return Outcome(setting.name, scene, judge.verdict, place.now - start, refused, stopped)
+            return plan if place.ticks % self._replan == self._late else None
+
+        went = follow(place, judge, self._protocol.time_limit, told)
+        return Outcome(setting.name, scene, judge.verdict, went.seconds, went.refused, went.stopped)
 
     def _observation(self, instruction: str, noise: SensorNoise) -> Observation:
         place, joints = self._workplace, self._workplace.joints()

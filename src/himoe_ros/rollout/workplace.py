@@ -61,6 +61,7 @@ class Workplace:
 
     Attributes:
         world: the physics.
+        rate_hz: commands a second.
         loop, driver: of the robot; others after every `begin`.
         ticks: of the control loop, since the last `lay_out`.
     """
@@ -72,7 +73,8 @@ class Workplace:
             space: that the control loop executes.
         """
         self._embodiment, self._space, self._safety = embodiment, space, safety
-        self._dt = 1.0 / embodiment.control_rate_hz
+        self.rate_hz = embodiment.control_rate_hz
+        self._dt = 1.0 / self.rate_hz
         self.world = World(build_scene(embodiment.name, things_of(protocol)))
         self.ticks = 0
 

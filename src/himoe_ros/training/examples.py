@@ -22,7 +22,7 @@ from ..recording.data_robots import data_robot
 from ..recording.lerobot import WORLD
 from ..recording.lerobot_reader import LeRobotData
 from ..recording.normalisation import chunk_statistics, moments
-from ..recording.samples import Samples, load_layout, own_layout
+from ..recording.samples import Layout, Samples, load_layout, own_layout
 from .augmentation import recoloured, reframed
 from .config import Member, TrainingConfig
 from .grounding import GroundTruth
@@ -96,16 +96,12 @@ def open_sources(config: TrainingConfig, model: HiMoEConfig, embodiments: Path, 
 
 
 def _opened(member: Member, config: TrainingConfig, model: HiMoEConfig, embodiments: Path, layouts: Path) -> Source:
-    described = data_robot(layouts / member.layout, member.embodiment) if member.layout else None
-    embodiment, layout = described or (load_embodiment(member.embodiment, embodiments), None)
-    space = embodiment.action_space(member.action_space)
+    embodiment, space, layout = _described(member, embodiments, layouts)
     data = LeRobotData(member.dataset)
     if not member.layout and data.robot != embodiment.name:
         raise ConfigError(
             f"{member.dataset} was recorded on {data.robot}, the mixture says {embodiment.name}; mend the mixture"
         )
-    if layout is None:
-        layout = load_layout(layouts / member.layout, embodiment, space) if member.layout else own_layout(embodiment)
     samples = Samples(data, layout, space, model.chunk_steps, space.rate_hz)
     kept = {c: kept_pictures(data, f, model.image_size) for c, f in layout.cameras.items()} if config.cache else {}
     first, last = (int(n) for n in data.splits.get("train", f"0:{len(data.episodes)}").split(":"))
@@ -124,6 +120,16 @@ def _opened(member: Member, config: TrainingConfig, model: HiMoEConfig, embodime
     if not len(training):
         raise TrainingError(f"{member.dataset} has no sample to train on; its split says episodes {first} to {last}")
     return Source(member, embodiment, space, data, samples, kept, training, held_out)
+
+
+def _described(member: Member, embodiments: Path, layouts: Path) -> tuple[Embodiment, ActionSpace, Layout]:
+    """A member's robot, what is learned of it, and how its dataset is read."""
+    if member.layout and (only_data := data_robot(layouts / member.layout, member.embodiment)):
+        robot, layout = only_data
+        return robot, robot.action_space(member.action_space), layout
+    robot = load_embodiment(member.embodiment, embodiments)
+    space = robot.action_space(member.action_space)
+    return robot, space, load_layout(layouts / member.layout, robot, space) if member.layout else own_layout(robot)
 
 
 def statistics(sources: Sequence[Source], model: HiMoEConfig, floor: tuple[float, float]) -> dict[tuple, Statistics]:
