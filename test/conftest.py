@@ -1,6 +1,7 @@
 """For every test: draw off screen, keep ROS on this machine and apart from other graphs."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts jobs in the background, and theirs inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LIVE = ("nodes", "faults")  # rooms whose tests run processes in real time
