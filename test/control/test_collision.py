@@ -101,13 +101,29 @@ def test_steps_already_past_are_not_looked_at():
     BY_POSE.check(plan, HOME, 0.35)
 
 
-def test_a_check_of_ten_steps_takes_less_than_ten_milliseconds():
-    plan, took = poses((0.5, 0.2, 0.05)), []
+def test_steps_within_two_centimetres_are_passed_over_and_one_that_alone_leads_away_is_not(monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(BY_POSE, "check_posture", lambda joints, what: looked_at.append(int(what.split()[1])))
+    plan = poses()
+    BY_POSE.check(plan, HOME, 0.0)
+    assert looked_at == [1, 10]
+    looked_at.clear()
+    plan.values[6, 2] -= 0.03
+    BY_POSE.check(plan, HOME, 0.0)
+    assert sorted(set(looked_at)) == [1, 7, 8, 10]
+
+
+def test_steps_close_together_cost_no_more_than_few_far_apart():
+    few, took = poses((0.5, 0.2, 0.05)), {10: [], 100: []}
+    finer = np.linspace(1, 10, 100)
+    columns = [np.interp(finer, np.arange(1, 11), column) for column in few.values.T]
+    many = ActionChunk(0.0, POSES.names, np.array(columns).T, 0.1 * finer)
     for _ in range(20):
-        begin = time.perf_counter()
-        BY_POSE.check(plan, HOME, 0.0)
-        took.append(time.perf_counter() - begin)
-    assert min(took) < 0.010
+        for plan in (few, many):
+            begin = time.perf_counter()
+            BY_POSE.check(plan, HOME, 0.0)
+            took[len(plan.times)].append(time.perf_counter() - begin)
+    assert min(took[10]) < 0.010 and min(took[100]) < 2 * min(took[10])
 
 
 def test_a_robot_without_a_body_in_its_file_cannot_be_checked():

@@ -6,6 +6,7 @@ too close; it is imported only where an embodiment has such a model.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -27,7 +28,10 @@ except ImportError as error:
     ) from error
 
 LONGEST_MOVE_RAD = 0.08  # of a joint, between two postures that are looked at
-MOST_BETWEEN = 8  # postures between two steps of a plan
+MOST_BETWEEN = 8  # postures on the way to a step of a plan
+SAME = np.repeat(
+    [0.02, 0.2], 3
+)  # m and rad: a step whose tool is so near to one looked at is passed over, but not the last
 IK_STEPS = 3  # damped-least-squares steps to each of them, at most
 NEAR = 0.002  # m, rad: no further step is needed
 
@@ -62,10 +66,11 @@ class CollisionGuard:
             GuardError: names the step, and what comes too close there.
         """
         here = joints
-        for k in np.flatnonzero(chunk.stamp + chunk.times > now):
-            for posture in self._between(here, chunk.values[k], int(k)):
-                self.check_posture(posture, f"step {k + 1} of the chunk")
-                here = posture
+        for k, there in self._steps(chunk, joints, now):
+            count = int(np.clip(np.ceil(np.abs(there - here).max() / LONGEST_MOVE_RAD), 1, MOST_BETWEEN))
+            for i in range(1, count + 1):
+                self.check_posture(here + (there - here) * (i / count), f"step {k + 1} of the chunk")
+            here = there
 
     def check_posture(self, joints: Floats, what: str) -> None:
         """Refuse (J,) rad where links are too close to each other, to the table, or out of the workspace."""
@@ -89,29 +94,46 @@ class CollisionGuard:
                 f"allowed {body.min_distance:g} m"
             )
 
-    def _between(self, here: Floats, values: Floats, step: int) -> list[Floats]:
-        """Postures (J,) on the way from one step to the next, the last one at it."""
+    def _steps(self, chunk: ActionChunk, here: Floats, now: float) -> Iterator[tuple[int, Floats]]:
+        """Steps to look at, and the joints (J,) there; all that are not past lie inside the workspace."""
+        ahead = np.flatnonzero(chunk.stamp + chunk.times > now).tolist()
+        values, arm = chunk.values[ahead], self._arm
         if self._space.names[0] not in END_EFFECTOR:
-            named = dict(zip(self._space.names, values.tolist(), strict=True))
-            there = np.array([named[joint] for joint in self._arm.joints])
-            self._require_inside(self._arm.forward(there)[:3, 3], step)
-            count = int(np.clip(np.ceil(np.abs(there - here).max() / LONGEST_MOVE_RAD), 1, MOST_BETWEEN))
-            return [here + (there - here) * (i / count) for i in range(1, count + 1)]
-        self._require_inside(values[:3], step)
+            for k, there in zip(
+                ahead, values[:, [self._space.names.index(joint) for joint in arm.joints]], strict=True
+            ):
+                self._require_inside(arm.forward(there)[None, :3, 3], [k])
+                yield k, there
+            return
+        self._require_inside(values[:, :3], ahead)
         inside = clip_to_workspace(values, self._space, self._workspace)
-        pose = values_pose(self._arm, dict(zip(self._space.names, inside.tolist(), strict=True)))
-        there, _ = self._arm.chain.step_toward(here, pose, self._arm.bounds, IK_STEPS, rest_gain=0.01, enough=NEAR)
-        return [(here + there) / 2, there]
+        for i in _apart(inside[:, : len(END_EFFECTOR)]):
+            pose = values_pose(arm, dict(zip(self._space.names, inside[i].tolist(), strict=True)))
+            here, _ = arm.chain.step_toward(here, pose, arm.bounds, IK_STEPS, rest_gain=0.01, enough=NEAR)
+            yield ahead[i], here
 
-    def _require_inside(self, place: Floats, step: int) -> None:
+    def _require_inside(self, places: Floats, steps: list[int]) -> None:
+        """Refuse (K, 3) m, of these steps, where one is far outside the workspace."""
         box, most = self._workspace, self._body.overshoot
-        out = np.maximum(box.lower - place, place - box.upper)
-        if out.max() > most:
-            axis = int(np.argmax(out))
+        out = np.maximum(box.lower - places, places - box.upper)
+        far = np.flatnonzero((out > most).any(axis=1))
+        if len(far):
+            first = int(far[0])
+            axis = int(np.argmax(out[first]))
             raise GuardError(
-                f"step {step + 1} of the chunk would leave the workspace: {'xyz'[axis]} = {place[axis]:.3f} m, "
+                f"step {steps[first] + 1} of the chunk would leave the workspace: "
+                f"{'xyz'[axis]} = {places[first, axis]:.3f} m, "
                 f"allowed {box.lower[axis]:g} to {box.upper[axis]:g} m, and {most:g} m more are clipped"
             )
+
+
+def _apart(tools: Floats) -> Iterator[int]:
+    """Of (K, 6) m and rad, those that are away from the last one told, and the last."""
+    last = None
+    for i, tool in enumerate(tools):
+        if i == len(tools) - 1 or last is None or (np.abs(tool - last) > SAME).any():
+            last = tool
+            yield i
 
 
 def capsule_model(arm: Arm, body: CollisionModel) -> mujoco.MjModel:

@@ -24,6 +24,7 @@ from .conversions import message_timing
 from .managed import LATCHED, RECORD, ManagedNode, run
 
 READY_WITHIN_S = 60.0
+WHOLES = {"image to observation": ("image", "waiting"), "plan to first command": ("transport", "first command")}
 SETTLE_S = 2.5  # every node has told its counts once more by then
 
 
@@ -103,7 +104,10 @@ class GraphProbe(ManagedNode):
         if self._moves:
             figures |= _distribution("servo command period, ms", 1e3 * np.diff(self._stamps["commands"]))
             figures |= _distribution("camera stamp to first command, ms", self._first_command_ms)
-            figures["parts, ms: median, p99"] = spread(joined(*self._parts.values()))
+            plans = joined(*self._parts.values())
+            for name, parts in WHOLES.items():
+                figures |= _distribution(f"{name}, ms", [1e3 * sum(plan[part] for part in parts) for plan in plans])
+            figures["parts, ms: median, p99"] = spread(plans)
         return figures
 
     def _arm_robot(self) -> None:
