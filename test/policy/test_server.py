@@ -138,6 +138,7 @@ def test_a_lost_client_leaves_nothing_and_connects_anew():
         client._ws.socket.close()  # gone while its answer is made
         again = WebsocketClientPolicy("127.0.0.1", running.port)
         assert again.infer(GOOD)["actions"].shape == (4, 7)
+        running.end()
         assert running.server._pending == 0
 
 
