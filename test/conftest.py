@@ -30,3 +30,13 @@ def stolen() -> bool:
     """Whether a hypervisor has given this machine's time to others, as the kernel counts it (proc_stat(5))."""
     times = Path("/proc/stat").read_text().splitlines()[0].split()
     return int(times[8]) > 0
+
+
+@pytest.fixture
+def rig():
+    """A simulated control box on the network, with an arm behind it."""
+    from xarm_rig import ADDRESSES, Rig  # what needs no box has no need of the simulation
+
+    rig = Rig(next(ADDRESSES))
+    yield rig
+    rig.close()

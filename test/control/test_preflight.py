@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from xarm_rig import ADDRESSES, Rig
 
 from himoe_ros.cli import main
 from himoe_ros.control.finding import Level
@@ -95,13 +94,6 @@ def test_the_graph_is_judged_by_its_publishers_and_streams():
         replace(well, offset=-10.0),
     ):
         assert levels(judge_graph(["/policy"], 1, {"a": stream}, SAFETY))["a"] is Level.WARNING
-
-
-@pytest.fixture
-def rig():
-    rig = Rig(next(ADDRESSES))
-    yield rig
-    rig.close()
 
 
 def test_a_survey_of_the_box_tells_what_it_is_and_moves_and_sets_nothing(rig):

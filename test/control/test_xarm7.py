@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import pytest
-from xarm_rig import ADDRESSES, Rig
 
 from himoe_ros.control.xarm7 import XArm7Driver
 from himoe_ros.core.embodiment import load_embodiment
@@ -14,21 +13,6 @@ from himoe_ros.core.errors import DriverError
 from himoe_ros.resources import config
 
 XARM7 = load_embodiment("xarm7", config("embodiments"))
-
-
-@pytest.fixture
-def rig():
-    rig = Rig(next(ADDRESSES))
-    yield rig
-    rig.close()
-
-
-@pytest.fixture
-def driver(rig):
-    driver = XArm7Driver(rig.address, XARM7)
-    driver.connect()
-    yield driver
-    driver.close()
 
 
 def wait(condition, within: float = 2.0) -> bool:

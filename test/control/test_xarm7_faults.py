@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from xarm_rig import ADDRESSES, Rig
 
 from himoe_ros.control.xarm7 import XArm7Driver
 from himoe_ros.control.xarm_codes import CLEARED_BY_ARMING
@@ -20,21 +19,6 @@ from himoe_ros.resources import config
 from himoe_ros.sim.xarm_protocol import Function
 
 XARM7 = load_embodiment("xarm7", config("embodiments"))
-
-
-@pytest.fixture
-def rig():
-    rig = Rig(next(ADDRESSES))
-    yield rig
-    rig.close()
-
-
-@pytest.fixture
-def driver(rig):
-    driver = XArm7Driver(rig.address, XARM7)
-    driver.connect()
-    yield driver
-    driver.close()
 
 
 def until_error(call, within: float) -> tuple[float, str]:

@@ -14,13 +14,6 @@ from xarm.wrapper import XArmAPI
 from xarm_rig import ADDRESSES, START, Rig
 
 
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    rig = Rig(next(ADDRESSES))
-    yield rig
-    rig.close()
-
-
 @contextmanager
 def connected(rig: Rig, report_type: str = "rich") -> Iterator[XArmAPI]:
     arm = XArmAPI(rig.address, is_radian=True, report_type=report_type, forbid_uds=True)

@@ -5,17 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from xarm_rig import ADDRESSES, Rig
 
 from himoe_ros.core.errors import SimulationError
 from himoe_ros.sim.xarm_protocol import Function
-
-
-@pytest.fixture
-def rig():
-    rig = Rig(next(ADDRESSES))
-    yield rig
-    rig.close()
 
 
 def ask(rig, function: Function, payload: bytes = b"") -> tuple[int, bytes]:

@@ -18,13 +18,6 @@ from himoe_ros.sim.xarm_server import XArmServer
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
-    rig = Rig(next(ADDRESSES))
-    yield rig
-    rig.close()
-
-
-@pytest.fixture
 def arm(rig: Rig) -> Iterator[XArmAPI]:
     arm = XArmAPI(rig.address, is_radian=True, forbid_uds=True)
     yield arm
