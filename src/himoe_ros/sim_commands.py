@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from pathlib import Path
 
 from .bringup import environment
 from .core.errors import ConfigError
+from .core.execution import Execution
 from .options import add_command, positive
 from .resources import config, policy_place, require_trained_space
 from .trials.protocol import load_protocol
@@ -50,9 +52,9 @@ def add_sim_commands(commands) -> None:
     tried.add_argument("--pixels", type=positive, default=224, help="of the cameras' square images")
     tried.add_argument("--spread-m", type=float, default=0.0, help="of things from their places; 0: the protocol's")
     tried.add_argument("--time-limit-s", type=float, default=0.0, help="of a trial; 0: the protocol's")
-    text = "s from an image to the plan made of it, less than --replan-period-s"
-    tried.add_argument("--latency-s", type=float, default=0.0, help=text)
+    tried.add_argument("--latency-s", type=float, default=0.0, help="s from an image to the plan made of it")
     tried.add_argument("--replan-period-s", type=float, default=0.5, help="between two plans")
+    tried.add_argument("--execution", default=Execution.ASYNCHRONOUS.value, help="as of himoe up")
     tried.add_argument("--json", type=Path, metavar="FILE", help="write every trial to this file too")
 
 
@@ -64,12 +66,12 @@ def _protocol(task: str) -> str:
 def _trials(options: argparse.Namespace) -> int:
     from .rollout.policy_trials import Wanted, tried  # noqa: PLC0415 - MuJoCo reads MUJOCO_GL when imported
 
-    late, replan = options.latency_s, options.replan_period_s
-    if not 0.0 <= late < replan:
-        raise ConfigError(f"expected 0 <= --latency-s < --replan-period-s, got {late:g} and {replan:g}")
+    late, replan, execution = options.latency_s, options.replan_period_s, Execution.named(options.execution)
+    if not (0.0 <= late < math.inf and 0.0 < replan < math.inf):
+        raise ConfigError(f"expected --latency-s >= 0 and --replan-period-s > 0, got {late:g} and {replan:g}")
     place = policy_place(options.policy)
     space = require_trained_space(options.policy)
-    told = options.spread_m, options.time_limit_s, options.pixels, late, replan
+    told = options.spread_m, options.time_limit_s, options.pixels, late, replan, execution
     wanted = Wanted(_protocol(options.task), place.absolute(), space, *told)
     protocol, rows = wanted.load(), []
     for outcome in tried(wanted, options.trials, options.seed, options.workers):

@@ -19,7 +19,7 @@ class Noisy:
     def reseed(self, seed: int) -> None:
         self._noise = np.random.default_rng(seed)
 
-    def act(self, _observation: object) -> ActionChunk:
+    def act(self, _observation: object, _committed: None) -> ActionChunk:
         return ActionChunk(0.0, ("x",), self._noise.normal(size=(3, 1)) + self._more, np.arange(3.0))
 
 

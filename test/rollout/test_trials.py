@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from himoe_ros.control.driver import Reading
+from himoe_ros.core.committed import Committed
 from himoe_ros.core.embodiment import load_embodiment
+from himoe_ros.core.execution import MARGIN_S, Execution
 from himoe_ros.core.observation import ActionChunk, Observation
 from himoe_ros.core.safety import load_safety
 from himoe_ros.resources import config
@@ -41,7 +43,7 @@ class Expert:
     def reseed(self, seed: int) -> None:
         """Nothing is left to chance."""
 
-    def act(self, observation: Observation) -> ActionChunk:
+    def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
         self.seen.append(observation)
         joints = dict(observation.state.joints)
         rows = self._scripted.plan(self._workplace.truth().things, joints)
@@ -58,7 +60,7 @@ class Still:
     def reseed(self, seed: int) -> None:
         """Nothing is left to chance."""
 
-    def act(self, observation: Observation) -> ActionChunk:
+    def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
         joints = observation.state.joints
         here = np.array([joints[n] for n in SPACE.names[:-1]] + [1.0])
         here[0] += self.away
@@ -79,7 +81,9 @@ def test_a_policy_sees_what_the_robot_and_its_cameras_tell(rollouts):
     assert one.instruction == SETTING.instruction and set(one.images) == {"base", "left_wrist"}
     assert one.images["base"].shape == (64, 64, 3) and one.images["base"].std() > 10
     assert one.state.eef[:3, 3] == pytest.approx(XARM7.arms[0].tool(one.state.joints)[:3, 3])
-    assert later.stamp - one.stamp == pytest.approx(8 * REPLAN_S)
+    assert later.stamp - one.stamp == pytest.approx(8 * (REPLAN_S - MARGIN_S)), (
+        "a plan of its length is renewed before it ends"
+    )
     assert np.abs(one.images["left_wrist"].astype(int) - later.images["left_wrist"]).mean() > 3, "the arm has moved"
 
 
@@ -107,9 +111,28 @@ def test_a_late_plan_moves_the_arm_later(latency, moved):
         late.close()
 
 
+@pytest.mark.parametrize(("execution", "apart"), [(Execution.ASYNCHRONOUS, 0.5), (Execution.SYNCHRONOUS, 0.88)])
+def test_the_next_plan_is_begun_as_the_way_of_execution_says(execution, apart):
+    """Synchronous: once the last one, which came 0.3 s late, has been followed for 0.5 s and the arm rests."""
+    seen = []
+
+    class Watching(Still):
+        def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
+            seen.append(observation.stamp)
+            return super().act(observation)
+
+    hurried = replace(FRUIT, time_limit=3.0)
+    rollouts = Rollouts(hurried, XARM7, SPACE, load_safety(config("safety.yaml")), 64, 0.3, REPLAN_S, execution)
+    try:
+        rollouts.run(Watching(away=0.05), SETTING.name, scene=5)
+    finally:
+        rollouts.close()
+    assert np.diff(seen) == pytest.approx([apart] * (len(seen) - 1), abs=0.03) and len(seen) == np.ceil(3.0 / apart)
+
+
 def test_a_robot_that_faults_ends_its_trial_and_not_the_others(rollouts):
     class Silent(Still):
-        def act(self, observation: Observation) -> ActionChunk:
+        def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
             rollouts._workplace.driver.read = lambda: Reading(np.full(8, np.nan), "")
             return super().act(observation)
 

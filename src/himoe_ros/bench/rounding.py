@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.committed import Committed
 from ..core.embodiment import END_EFFECTOR, ActionSpace, load_embodiment
 from ..core.observation import ActionChunk, Floats, Observation
 from ..core.safety import load_safety
@@ -51,13 +52,13 @@ class Beside:
     def reseed(self, seed: int) -> None:
         self._seed = seed
 
-    def act(self, observation: Observation) -> ActionChunk:
+    def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
         self._seed += 1
         plans = {}
         for name, policy in self._policies.items():
             policy.reseed(self._seed)
             begin = time.perf_counter()
-            plans[name] = policy.act(observation)
+            plans[name] = policy.act(observation, committed)
             self.took[name].append(time.perf_counter() - begin)
             self.apart[name].append(np.abs(plans[name].values - plans[KEPT].values))
         return plans[KEPT]

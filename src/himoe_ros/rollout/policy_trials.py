@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ..core.embodiment import load_embodiment
+from ..core.execution import Execution
 from ..core.safety import load_safety
 from ..policy.statistics import Statistics
 from ..resources import config, statistics_file
@@ -28,7 +29,8 @@ class Wanted:
         time_limit: s; 0: the protocol's.
         pixels: of the cameras' square images.
         latency: s, of every plan.
-        replan: s, between two plans.
+        replan: s, between two plans, as far as the way of execution leaves that open.
+        execution: how plans follow one another.
     """
 
     protocol: str
@@ -39,6 +41,7 @@ class Wanted:
     pixels: int
     latency: float
     replan: float = REPLAN_S
+    execution: Execution = Execution.ASYNCHRONOUS
 
     def load(self) -> Protocol:
         """The protocol as it is tried."""
@@ -60,9 +63,8 @@ class PolicyTrials:
         embodiment = load_embodiment(self.protocol.embodiment, config("embodiments"))
         space, safety = embodiment.action_space(wanted.action_space), load_safety(config("safety.yaml"))
         self._policy = load_policy(wanted.policy, embodiment, space)
-        self._rollouts = Rollouts(
-            self.protocol, embodiment, space, safety, wanted.pixels, wanted.latency, wanted.replan
-        )
+        terms = wanted.pixels, wanted.latency, wanted.replan, wanted.execution
+        self._rollouts = Rollouts(self.protocol, embodiment, space, safety, *terms)
 
     def __call__(self, setting: str, scene: int) -> Outcome:
         """See Rollouts.run."""

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from typing import Protocol as Interface
 
 from ..control.loop import Tick
+from ..core.committed import Committed
 from ..core.embodiment import ActionSpace, Embodiment
 from ..core.errors import GuardError, SimulationError
+from ..core.execution import Execution, Planning, Scheduler
 from ..core.observation import ActionChunk, Observation, RobotState
-from ..core.safety import SafetyLimits
+from ..core.safety import SafetyLimits, first_step
+from ..core.unified import encode_state
 from ..sim.renderer import CameraRenderer
 from ..sim.sensor_noise import SensorNoise
 from ..trials.judges import AnyJudge, judge_of
@@ -25,6 +29,7 @@ from .workplace import Workplace
 
 REPLAN_S = 0.5  # between two plans, as the policy node's default
 WATCH_S = 0.1  # between two looks of the judge
+SAME_S = 1e-3  # less than between two commands: times are sums
 
 
 class Planner(Interface):
@@ -33,8 +38,8 @@ class Planner(Interface):
     def reseed(self, seed: int) -> None:
         """From now on chance, where plans depend on it, goes on from this seed."""
 
-    def act(self, observation: Observation) -> ActionChunk:
-        """A plan from this observation."""
+    def act(self, observation: Observation, committed: Committed | None = None) -> ActionChunk:
+        """A plan from this observation, which agrees with what is done meanwhile, where that is told."""
 
 
 @dataclass(frozen=True)
@@ -127,20 +132,24 @@ class Rollouts:
         image_size: int,
         latency: float = 0.0,
         replan: float = REPLAN_S,
+        execution: Execution = Execution.ASYNCHRONOUS,
     ) -> None:
         """
         Args:
             space: that the policies command.
             image_size: px, of the cameras' square images.
-            latency: s, from an observation to the plan made of it; less than `replan`.
-            replan: s, between two plans.
+            latency: s, from an observation to the plan made of it.
+            replan: s, between two plans, as far as the way of execution leaves that open.
+            execution: how plans follow one another.
         """
         self._protocol, self._embodiment = protocol, embodiment
         self._workplace = Workplace(protocol, embodiment, space, safety)
         self._renderer = CameraRenderer(self._workplace.world.model, image_size, image_size)
         self._pixels = image_size
-        rate = embodiment.control_rate_hz
-        self._late, self._replan = round(latency * rate), round(replan * rate)
+        self._latency = latency
+        reach = first_step(safety, embodiment, space)
+        self._scheduler = partial(Scheduler, space, execution, replan, reach)  # one for each trial
+        self._space = space
 
     def run(self, policy: Planner, name: str, scene: int) -> Outcome:
         """One trial of a setting, from the arms' home; setting and scene decide all that is drawn."""
@@ -149,13 +158,21 @@ class Rollouts:
         place.lay_out(draw_layout(self._protocol, setting, scene))
         place.begin()
         policy.reseed(scene)
-        noise, plan = SensorNoise(self._pixels, self._pixels), None
+        noise, scheduler = SensorNoise(self._pixels, self._pixels), self._scheduler()
+        made: tuple[Planning, ActionChunk] | None = None
 
         def told() -> ActionChunk | None:
-            nonlocal plan
-            if place.ticks % self._replan == 0:
-                plan = policy.act(self._observation(setting.instruction, noise))
-            return plan if place.ticks % self._replan == self._late else None
+            nonlocal made
+            now = place.now
+            if made is None and now >= scheduler.due(now) - SAME_S:
+                seen = self._observation(setting.instruction, noise)
+                where = encode_state(self._embodiment, self._space, seen.state)[self._space.slots]
+                if (planning := scheduler.begin(now, where, now)) is not None:
+                    made = planning, policy.act(seen, planning.committed)
+            if made is None or now < made[0].stamp + self._latency - SAME_S:
+                return None
+            (planning, plan), made = made, None
+            return scheduler.finish(planning, plan, now)
 
         went = follow(place, judge, self._protocol.time_limit, told)
         return Outcome(setting.name, scene, judge.verdict, went.seconds, went.refused, went.stopped)
