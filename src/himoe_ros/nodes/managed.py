@@ -27,6 +27,7 @@ from .conversions import status_message
 from .worker import Worker
 
 T = TypeVar("T")
+SWITCH_S = 0.0005  # after which a thread that runs Python lets another one go on: a tick that is due waits for no check
 PROBLEMS = 5  # different ones that one diagnostic tells at most
 
 COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -159,6 +160,7 @@ class ManagedNode(LifecycleNode):
 def run(node_class: Callable[[], ManagedNode]) -> None:
     """Run the node that is made until SIGINT or SIGTERM; exit with 2 where it cannot start."""
     ending = _Ending()
+    sys.setswitchinterval(SWITCH_S)
     remove_abandoned()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     code = 0

@@ -11,6 +11,7 @@ from ..core.embodiment import load_embodiment
 from ..resources import config
 from .conversions import image_message, joint_message, stamp
 from .managed import RECORD, SENSOR, ManagedNode, run
+from .priority import PLANS, go_first
 
 JOINT_RATE_HZ = 100.0
 
@@ -61,6 +62,7 @@ class SyntheticSensors(ManagedNode):
 
 
 def main() -> None:
+    go_first(PLANS)  # a camera does not wait for a core
     run(SyntheticSensors)
 
 
