@@ -41,7 +41,7 @@ def test_a_client_that_does_not_read_is_dropped(rig, arm):
         lazy.connect((rig.address, 502))
         lazy.setblocking(False)
         request = bytes.fromhex("0001 0002 0001 01") * 1000
-        deadline = time.monotonic() + 30.0  # s, until what the kernel keeps of both sides is full
+        deadline = time.monotonic() + 90.0  # s, until what the kernel keeps of both sides is full
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             while time.monotonic() < deadline:
                 try:
@@ -66,10 +66,10 @@ def test_an_address_that_is_not_ours_is_named():
 
 
 def test_close_leaves_no_thread():
-    before = threading.active_count()
+    before = set(threading.enumerate())  # threads of clients before may end at any time
     with XArmServer(XArmBox(KinematicPlant(), time.monotonic()), next(ADDRESSES)):
-        assert threading.active_count() == before + 1
-    assert threading.active_count() == before
+        (own,) = set(threading.enumerate()) - before
+    assert not own.is_alive()
 
 
 def test_a_port_open_to_everyone_works_with_the_unmodified_sdk(monkeypatch):
