@@ -15,7 +15,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts jobs 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LIVE = ("control", "faults", "nodes", "sim")  # rooms whose tests run processes, or the control box, in real time
+LIVE = ("nodes", "faults")  # rooms whose tests run processes in real time
 
 
 def pytest_collection_modifyitems(items):
