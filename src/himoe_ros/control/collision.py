@@ -29,9 +29,7 @@ except ImportError as error:
 
 LONGEST_MOVE_RAD = 0.08  # of a joint, between two postures that are looked at
 MOST_BETWEEN = 8  # postures on the way to a step of a plan
-SAME = np.repeat(
-    [0.02, 0.2], 3
-)  # m and rad: a step whose tool is so near to one looked at is passed over, but not the last
+SAME = np.repeat([0.02, 0.2], 3)  # m, rad: a step whose tool is so near to one looked at is passed over
 IK_STEPS = 3  # damped-least-squares steps to each of them, at most
 NEAR = 0.002  # m, rad: no further step is needed
 
@@ -99,11 +97,9 @@ class CollisionGuard:
         ahead = np.flatnonzero(chunk.stamp + chunk.times > now).tolist()
         values, arm = chunk.values[ahead], self._arm
         if self._space.names[0] not in END_EFFECTOR:
-            for k, there in zip(
-                ahead, values[:, [self._space.names.index(joint) for joint in arm.joints]], strict=True
-            ):
-                self._require_inside(arm.forward(there)[None, :3, 3], [k])
-                yield k, there
+            postures = values[:, [self._space.names.index(joint) for joint in arm.joints]]
+            self._require_inside(np.array([arm.forward(q)[:3, 3] for q in postures]).reshape(-1, 3), ahead)
+            yield from zip(ahead, postures, strict=True)
             return
         self._require_inside(values[:, :3], ahead)
         inside = clip_to_workspace(values, self._space, self._workspace)
@@ -128,11 +124,11 @@ class CollisionGuard:
 
 
 def _apart(tools: Floats) -> Iterator[int]:
-    """Of (K, 6) m and rad, those that are away from the last one told, and the last."""
-    last = None
+    """Of (K, 6) m and rad, the first, those that are away from the one told before, and the last."""
+    told = np.full(len(SAME), np.inf)
     for i, tool in enumerate(tools):
-        if i == len(tools) - 1 or last is None or (np.abs(tool - last) > SAME).any():
-            last = tool
+        if i == len(tools) - 1 or (np.abs(tool - told) > SAME).any():
+            told = tool
             yield i
 
 
