@@ -43,6 +43,7 @@ def test_what_comes_of_a_trial_depends_on_its_scene_alone(monkeypatch):
             ("fruit_to_plate", "--policy", "xarm7_small", "--latency-s", "-0.1"),
             "expected --latency-s >= 0 and --replan-period-s > 0, got -0.1 and 0.5",
         ),
+        (("fruit_to_plate", "--policy", "xarm7_small", "--latency-s", "2"), "expected plans late by less than 1.5 s"),
         (("fruit_to_plate", "--policy", "xarm7_small", "--execution", "slowly"), "execution must be one of"),
         (("fruit_to_plate", "--policy", "nobody"), "expected a policy folder with stats.json, found none"),
         (("juggling", "--policy", "xarm7_small"), "'xarm7/juggling' is no protocol"),

@@ -22,7 +22,7 @@ from ..trials.protocol import Protocol, load_protocol
 from .expert_task import OneHand, scripted
 from .long_plans import LongPlans
 from .pool import pooled
-from .trials import follow, scenes
+from .trials import follow, require_in_time, scenes
 from .workplace import Workplace
 
 LOOK_S = 0.1  # between two looks of the expert
@@ -83,11 +83,7 @@ def require(wanted: Late) -> tuple[Protocol, Embodiment, ActionSpace, SafetyLimi
     """
     protocol, safety = load_protocol(wanted.protocol, config("trials")), load_safety(config("safety.yaml"))
     embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
-    if not 0.0 <= wanted.latency < safety.chunk_timeout_s:
-        raise ConfigError(
-            f"expected plans late by less than {safety.chunk_timeout_s:g} s, after which a robot follows none "
-            f"(safety.yaml, chunk_timeout_s), got {wanted.latency:g} s"
-        )
+    require_in_time(wanted.latency, safety)
     experts = [scripted(embodiment, protocol, s, np.random.default_rng()) for s in protocol.settings.values()]
     if not all(isinstance(expert, OneHand) for expert in experts):
         raise ConfigError(f"{protocol.name}: the expert of two arms knows no long plans")

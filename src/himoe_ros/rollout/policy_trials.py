@@ -14,7 +14,7 @@ from ..policy.statistics import Statistics
 from ..resources import config, statistics_file
 from ..trials.protocol import Protocol, load_protocol
 from .pool import pooled
-from .trials import REPLAN_S, Outcome, Rollouts, scenes
+from .trials import REPLAN_S, Outcome, Rollouts, require_in_time, scenes
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,10 @@ def tried(wanted: Wanted, each: int, seed: int, workers: int) -> Iterator[Outcom
     """Run `each` trials of every setting, in scenes that the seed decides; outcomes in their order.
 
     Raises:
-        ConfigError: the policy is for another robot or action space, or has not been trained.
+        ConfigError: the policy is for another robot or action space, or has not been trained, or its plans would be
+            too late to be followed.
     """
+    require_in_time(wanted.latency, load_safety(config("safety.yaml")))
     protocol = wanted.load()
     embodiment = load_embodiment(protocol.embodiment, config("embodiments"))
     Statistics.load(statistics_file(wanted.policy)).require(embodiment, embodiment.action_space(wanted.action_space))

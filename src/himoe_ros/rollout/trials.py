@@ -14,7 +14,7 @@ from typing import Protocol as Interface
 from ..control.loop import Tick
 from ..core.committed import Committed
 from ..core.embodiment import ActionSpace, Embodiment
-from ..core.errors import GuardError, SimulationError
+from ..core.errors import ConfigError, GuardError, SimulationError
 from ..core.execution import Execution, Planning, Scheduler
 from ..core.observation import ActionChunk, Observation, RobotState
 from ..core.safety import SafetyLimits, first_step
@@ -68,6 +68,15 @@ class Outcome:
         wrong = {"wrong_object": self.verdict.wrong_object, "wrong_target": self.verdict.wrong_target}
         end = {"seconds": round(self.seconds, 2), "refused": self.refused, "stopped": self.stopped}
         return {"setting": self.setting, "scene": self.scene, **self.verdict.stages, **wrong, **end}
+
+
+def require_in_time(latency: float, safety: SafetyLimits) -> None:
+    """ConfigError where plans that are so late, s, would be too old to be followed."""
+    if not 0.0 <= latency < safety.chunk_timeout_s:
+        raise ConfigError(
+            f"expected plans late by less than {safety.chunk_timeout_s:g} s, after which a robot follows none "
+            f"(safety.yaml, chunk_timeout_s), got {latency:g} s"
+        )
 
 
 def scenes(protocol: Protocol, each: int, seed: int) -> list[tuple[str, int]]:
