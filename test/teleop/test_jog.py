@@ -81,14 +81,22 @@ def test_the_wrist_is_never_led_to_where_yaw_wraps(jog):
         assert abs(jog.target[5]) < np.pi - 0.2
 
 
-def test_driving_goes_on_within_a_plan_and_stops_with_the_hand(jog):
-    jog.drive(np.array([0.5, 0, 0, 0, 0, 0]), 0.02)
-    speed = 0.5 * XARM7.workspace.max_speed
-    assert reached(jog)[0] == pytest.approx(jog.target[0] + speed * GLIDE_S, abs=1e-3)
-    last = reached(jog)[0]
-    for _ in range(2):
-        jog.drive(np.zeros(6), 0.02)
-        assert reached(jog)[0] == pytest.approx(last, abs=1e-3), "it glides to where it was going, and no further"
+def test_driving_stops_where_the_plan_said_when_the_hand_lets_go(jog):
+    pushed, free, speed = np.array([0.5, 0, 0, 0, 0, 0]), np.zeros(6), 0.5 * XARM7.workspace.max_speed
+    for _ in range(10):
+        jog.drive(pushed, 0.02)
+    before = jog.target[0]
+    jog.drive(pushed, 0.02)
+    assert jog.target[0] - before == pytest.approx(speed * 0.02), "as fast as it is pushed"
+    end = reached(jog)[0]
+    assert end == pytest.approx(jog.target[0] + speed * GLIDE_S / 4, abs=1e-4)
+    speeds = [speed]
+    for _ in range(10):
+        before = jog.target[0]
+        jog.drive(free, 0.02)
+        assert reached(jog)[0] == pytest.approx(end, abs=1e-4), "where it was going, neither back nor further"
+        speeds.append((jog.target[0] - before) / 0.02)
+    assert speeds == sorted(speeds, reverse=True) and speeds[-1] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_hand_that_takes_over_a_moving_robot_begins_ahead_of_it(jog):

@@ -30,7 +30,7 @@ from ..core.unified import named_positions
 from ..resources import config
 from ..teleop.jog import Jog
 from .conversions import chunk_message, message_source, source_message
-from .managed import COMMAND, LATCHED, RECORD, ManagedNode
+from .managed import COMMAND, LATCHED, ManagedNode
 
 FOLLOWS = frozenset(mode.value for mode in FOLLOWING)  # in which a controller takes chunks
 VELOCITY_OVER_S = 0.05  # joint velocities are told over so long
@@ -59,7 +59,7 @@ class Teleop(ManagedNode):
         self._source = self.create_publisher(DiagnosticStatus, "chunk_source", LATCHED)
         self._intervention = self.create_publisher(Bool, "intervention", LATCHED)
         self._controller = {name: self.create_client(Trigger, f"controller/{name}") for name in SERVICES}
-        self.create_subscription(JointState, "joint_states", self._on_joints, RECORD)
+        self.create_subscription(JointState, "joint_states", self._on_joints, COMMAND)
         self.create_subscription(DiagnosticStatus, "controller/state", self._on_state, LATCHED)
         self.trigger("teleop/take", self.take)
         self.every(1.0, self._tell)
@@ -243,7 +243,6 @@ class JogTeleop(Teleop):
         """Begins anew where the robot is whenever it did not follow this device before."""
         state = self.state()
         if state is None:
-            self._driving = False
             raise ObservationError(self.trouble())
         if not self._driving or self.mode != "running":
             opening = self.jog.opening if self._driving and self.mode in FOLLOWS else None

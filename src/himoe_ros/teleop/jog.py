@@ -12,7 +12,7 @@ from .tool import tool_chunk, tool_slots
 STEPS_S = np.array([0.1, 0.2, 0.3])  # of a plan; without a fresh one the robot holds after the last
 MAX_YAW_RAD = 2.6  # further, and with the lead, yaw would wrap
 LEAD_M, LEAD_RAD = 0.06, 0.3  # the target stays so close to the robot, so that it stops soon after the hand does
-GLIDE_S = 0.2  # that a moving robot takes to stop: a hand that takes over begins where it will be then
+GLIDE_S = 0.2  # from full speed to rest; a hand that takes over a moving robot begins where it will be after it
 
 
 class Jog:
@@ -37,6 +37,7 @@ class Jog:
         self._lower = np.array([*box.lower, -box.max_tilt, -box.max_tilt, -MAX_YAW_RAD])
         self._upper = np.array([*box.upper, box.max_tilt, box.max_tilt, MAX_YAW_RAD])
         self._fastest = np.repeat([box.max_speed, box.max_rotation], 3)
+        self._braking = self._fastest / GLIDE_S
         self._lead = np.repeat([LEAD_M, LEAD_RAD], 3)
         self._rates = np.zeros(6)
         self._joints: Floats | None = None  # (J,) rad, where the arm is
@@ -72,21 +73,23 @@ class Jog:
     def drive(self, share: Floats, dt: float) -> None:
         """Move the target for `dt` s at (6,) shares in [-1, 1] of the workspace's speed limits.
 
-        What is let go glides to a stop, so that the robot need not turn back for it.
+        Its speed follows the hand as fast as GLIDE_S allows, so that the robot need not turn back when it is let go.
         """
-        before, self._rates = self._rates, np.clip(share, -1.0, 1.0) * self._fastest
-        self.step(self._rates * dt + np.where(self._rates == 0.0, before, 0.0) * GLIDE_S)
+        before, change = self._rates, np.clip(share, -1.0, 1.0) * self._fastest - self._rates
+        self._rates = before + np.clip(change, -self._braking * dt, self._braking * dt)
+        self.step((before + self._rates) / 2 * dt)
 
     def toggle_gripper(self) -> None:
         """Close it where it is more open than closed, else open it."""
         self.opening = 0.0 if self.opening > 0.5 else 1.0
 
     def plan(self, now: float) -> ActionChunk | None:
-        """A short plan to the target, going on as it is being driven; None before `anchor`."""
+        """A short plan to where the target is when the hand lets go now; None before `anchor`."""
         if self.target is None or self._joints is None:
             return None
-        glide = np.minimum(STEPS_S, GLIDE_S)[:, None]
-        poses = np.clip(self.target + self._rates * glide, self._lower, self._upper)
+        until = np.minimum(STEPS_S[:, None], np.abs(self._rates) / self._braking)
+        glide = until * (self._rates - np.sign(self._rates) * self._braking * until / 2)
+        poses = np.clip(self.target + glide, self._lower, self._upper)
         rows = np.column_stack([poses, np.full(len(poses), self.opening)])
         return tool_chunk(self._embodiment, self._space, self._joints, rows, STEPS_S, now)
 
