@@ -292,6 +292,25 @@ def test_a_late_tick_never_makes_a_larger_step():
     assert steps.max() <= XARM7.arms[0].max_velocity * DT + 1e-9
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_late_ticks_do_not_shake_the_arm(seed):
+    bench, rng = Bench(), np.random.default_rng(seed)
+    bench.loop.arm()
+    begin, start = bench.now, bench.here()[0]
+    bench.accept(bench.chunk(forward(0.015)))
+    times, way = [], []
+    for k in range(1, 150):
+        bench.now = begin + k * DT + rng.uniform(0.0, 3e-3)
+        bench.loop.tick(bench.now, bench.now)
+        times.append(bench.now - begin)
+        way.append(bench.here()[0] - start)
+    times, way = np.array(times), np.array(way)
+    steady = (times > 0.4) & (times < 0.9)
+    line = np.polyval(np.polyfit(times[steady], way[steady], 1), times[steady])
+    assert np.abs(way[steady] - line).max() < 4e-4
+    assert way.max() - way[-1] < 4e-4, "it does not turn back"
+
+
 def test_joint_order_of_a_chunk_does_not_matter():
     rng = np.random.default_rng(1)
     wanted = None

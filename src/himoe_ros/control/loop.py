@@ -18,6 +18,8 @@ from .driver import Driver, Reading
 from .motion import Motion
 from .states import FOLLOWING, SENDING, Mode, States
 
+CATCH_UP_S = 0.1  # time that late ticks have lost is caught up with over so long ...
+MAX_LATE_S = 0.05  # ... up to so much
 ARRIVED = 1e-4  # rad, of a posture to rest at
 FOLLOWED_RAD, FOLLOW_S = 0.1, 3.0  # so near there the robot itself must be, so long after its command
 
@@ -55,6 +57,7 @@ class ControlLoop:
         self._arrived = ""  # the reason to give there
         self._there_since: float | None = None  # when the command was there
         self._last_tick: float | None = None
+        self._late = 0.0  # s, by which the motion is behind the clock
         self._waiting_stamp: float | None = None
 
     @property
@@ -166,10 +169,7 @@ class ControlLoop:
             now: s, the clock of chunk stamps.
             steady: s, a clock that never jumps; its differences are the time step.
         """
-        period = 1.0 / self._embodiment.control_rate_hz
-        # A late tick makes no larger step: the motion goes on from the last command, and rejoins the plan smoothly.
-        dt = period if self._last_tick is None else float(np.clip(steady - self._last_tick, 0.0, period))
-        self._last_tick = steady
+        dt = self._advance(steady)
         if trouble := self._clock.look(now, steady):
             self._buffer.clear()
             if self.mode is Mode.RUNNING:
@@ -179,6 +179,18 @@ class ControlLoop:
         except HimoeError as error:
             self._fault(str(error))
             return Tick(None, None, None)
+
+    def _advance(self, steady: float) -> float:
+        """s by which the motion goes on at this tick: a late tick makes no larger step.
+
+        The time that is lost by it is caught up with little by little, or each late tick would shake the arm. After a
+        longer pause the motion goes on from the last command, and rejoins the plan smoothly.
+        """
+        period = 1.0 / self._embodiment.control_rate_hz
+        elapsed = period if self._last_tick is None else max(steady - self._last_tick, 0.0)
+        self._last_tick, dt = steady, min(elapsed, period)
+        self._late = min(self._late * (1.0 - dt / CATCH_UP_S) + elapsed - dt, MAX_LATE_S)
+        return dt
 
     def _act(self, reading: Reading, now: float, steady: float, dt: float) -> Tick:
         if reading.fault:
@@ -247,7 +259,8 @@ class ControlLoop:
         if self._watchdog.expired(steady):
             return self._hold("the plan is stale and no fresh one came")
         if (target := self._buffer.target(now)) is not None:
-            return target
+            faster = 1.0 + self._late / CATCH_UP_S
+            return Target(target.values - self._late * target.rates, faster * target.rates)
         return self._hold("the plan has ended and no fresh one came")
 
     def _hold(self, reason: str) -> None:
