@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ import torch
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.errors import ConfigError, ObservationError
 from himoe_ros.core.observation import Observation, RobotState
-from himoe_ros.model.config import load_model_config
+from himoe_ros.model.config import load_model_config, preset_tokenizer
 from himoe_ros.model.folder import save_model
 from himoe_ros.model.himoe import HiMoEVLA
-from himoe_ros.policy.local import load_policy, untrained_policy
+from himoe_ros.policy.local import LocalPolicy, load_policy, untrained_policy
 from himoe_ros.policy.statistics import statistics_from_limits
+from himoe_ros.policy.tokenizer import InstructionTokenizer
 from himoe_ros.resources import config
 
 
@@ -39,6 +41,28 @@ def test_an_untrained_policy_plans_finite_steps_near_the_robot(robot, name):
     assert chunk.values.shape == (12, len(space.names))
     assert np.isfinite(chunk.values).all()
     assert chunk.stamp == 3.0
+
+
+def test_the_temperature_scales_the_noise_that_plans_begin_as():
+    embodiment, small = (
+        load_embodiment("xarm7", config("embodiments")),
+        load_model_config("himoe_small", config("models")),
+    )
+    space = embodiment.action_space("end_effector")
+
+    def spread(temperature: float) -> float:
+        """m and rad, the largest between two plans from one observation."""
+        model = HiMoEVLA(replace(small, temperature=temperature)).initialise(0)
+        tokenizer = InstructionTokenizer.load(preset_tokenizer("himoe_small", config("models")), small.max_text_tokens)
+        statistics = statistics_from_limits(embodiment, space)
+        policy = LocalPolicy(model, tokenizer, statistics, embodiment, space, "untrained")
+        first, second = (policy.act(observe(embodiment)).values for _ in range(2))
+        return float(np.abs(first - second).max())
+
+    assert spread(0.0) == 0.0
+    assert 0.0 < spread(0.2) < spread(1.0)
+    with pytest.raises(ConfigError, match="temperature must be >= 0 and <= 1, got 2"):
+        replace(small, temperature=2.0)
 
 
 def test_a_missing_view_or_instruction_is_refused():

@@ -141,6 +141,8 @@ class HiMoEConfig:
         image_size: px.
         chunk_steps: actions a chunk.
         flow_steps: Euler steps.
+        temperature: scale of the noise that a plan begins as, 0 to 1: 1 as in training and as the paper samples; 0 for
+            one plan, the same for the same observation.
         committed_steps: first actions of a chunk that the model has learned to be told, at most (training-time
             real-time chunking, arXiv 2512.05964).
     """
@@ -156,8 +158,11 @@ class HiMoEConfig:
     regularisation: RegularisationConfig = RegularisationConfig()
     action_dim: int = SLOTS
     committed_steps: int = 0
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature <= 1.0:
+            raise ConfigError(f"{self.name}: temperature must be >= 0 and <= 1, got {self.temperature}")
         if not 0 <= self.committed_steps < self.chunk_steps:
             raise ConfigError(
                 f"{self.name}: committed_steps must be >= 0 and < chunk_steps {self.chunk_steps}, "

@@ -24,7 +24,7 @@ def describe(config: HiMoEConfig) -> str:
         config.name,
         f"  {config.image_size} px views, {config.vision.layers} vision layers of width {config.vision.width}; "
         f"{config.language.layers} language layers of width {config.language.width}",
-        f"  chunks of {config.chunk_steps} actions, {config.flow_steps} flow steps",
+        f"  chunks of {config.chunk_steps} actions, {config.flow_steps} flow steps, temperature {config.temperature:g}",
         "",
         f"action expert, {config.language.layers} layers of width {config.expert.width}",
         *(f"  {KINDS[kind]:<8} layers {_ranges(config, kind):<16} {_experts(config, kind)}" for kind in _kinds(config)),

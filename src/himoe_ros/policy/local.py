@@ -95,7 +95,8 @@ class LocalPolicy:
             space=torch.full((len(states),), self._statistics.space) if self._numbers else None,
         )
         check_values(inputs, config)
-        noise = torch.randn(len(states), config.chunk_steps, config.action_dim, generator=self._noise)
+        shape = len(states), config.chunk_steps, config.action_dim
+        noise = config.temperature * torch.randn(shape, generator=self._noise)
         guidance = self._guidance(observations, states, committed) if any(committed) else None
         watch.mark("inputs")
         actions = self._sample(inputs, noise, guidance, watch).numpy()
