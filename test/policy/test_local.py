@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +12,11 @@ import torch
 from himoe_ros.core.embodiment import load_embodiment
 from himoe_ros.core.errors import ConfigError, ObservationError
 from himoe_ros.core.observation import Observation, RobotState
-from himoe_ros.model.config import load_model_config, preset_tokenizer
+from himoe_ros.model.config import load_model_config
 from himoe_ros.model.folder import save_model
 from himoe_ros.model.himoe import HiMoEVLA
-from himoe_ros.policy.local import LocalPolicy, load_policy, untrained_policy
+from himoe_ros.policy.local import load_policy, untrained_policy
 from himoe_ros.policy.statistics import statistics_from_limits
-from himoe_ros.policy.tokenizer import InstructionTokenizer
 from himoe_ros.resources import config
 
 
@@ -41,28 +40,6 @@ def test_an_untrained_policy_plans_finite_steps_near_the_robot(robot, name):
     assert chunk.values.shape == (12, len(space.names))
     assert np.isfinite(chunk.values).all()
     assert chunk.stamp == 3.0
-
-
-def test_the_temperature_scales_the_noise_that_plans_begin_as():
-    embodiment, small = (
-        load_embodiment("xarm7", config("embodiments")),
-        load_model_config("himoe_small", config("models")),
-    )
-    space = embodiment.action_space("end_effector")
-
-    def spread(temperature: float) -> float:
-        """m and rad, the largest between two plans from one observation."""
-        model = HiMoEVLA(replace(small, temperature=temperature)).initialise(0)
-        tokenizer = InstructionTokenizer.load(preset_tokenizer("himoe_small", config("models")), small.max_text_tokens)
-        statistics = statistics_from_limits(embodiment, space)
-        policy = LocalPolicy(model, tokenizer, statistics, embodiment, space, "untrained")
-        first, second = (policy.act(observe(embodiment)).values for _ in range(2))
-        return float(np.abs(first - second).max())
-
-    assert spread(0.0) == 0.0
-    assert 0.0 < spread(0.2) < spread(1.0)
-    with pytest.raises(ConfigError, match="temperature must be >= 0 and <= 1, got 2"):
-        replace(small, temperature=2.0)
 
 
 def test_a_missing_view_or_instruction_is_refused():
@@ -94,6 +71,25 @@ def test_a_policy_folder_acts_as_the_model_it_was_saved_from(tmp_path):
     assert "UNTRAINED" not in loaded.description
     with pytest.raises(ConfigError, match="trained for xarm7/end_effector"):
         load_policy(tmp_path / "policy", embodiment, embodiment.action_space("joints"))
+
+
+def test_the_temperature_scales_the_noise_that_plans_begin_as(tmp_path):
+    embodiment = load_embodiment("xarm7", config("embodiments"))
+    space = embodiment.action_space("end_effector")
+    policy_folder(tmp_path, embodiment, space)
+    told = json.loads((tmp_path / "config.json").read_text())
+
+    def spread(temperature: float) -> float:
+        """m and rad, the largest between two plans from one observation."""
+        (tmp_path / "config.json").write_text(json.dumps(told | {"temperature": temperature}))
+        policy = load_policy(tmp_path, embodiment, space)
+        first, second = (policy.act(observe(embodiment)).values for _ in range(2))
+        return float(np.abs(first - second).max())
+
+    assert spread(0.0) == 0.0
+    assert 0.0 < spread(0.2) < spread(1.0)
+    with pytest.raises(ConfigError, match="temperature must be >= 0 and <= 1, got 2"):
+        spread(2.0)
 
 
 def test_bf16_plans_nearly_the_same(tmp_path):

@@ -14,7 +14,7 @@ from ..teleop.leader import Leader, load_leader
 from .managed import run
 from .teleop import FOLLOWS, Teleop
 
-ANY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches whatever a leader offers
+ANY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # the newest, of whatever a leader offers
 
 
 class TeleopLeader(Teleop):

@@ -108,7 +108,7 @@ class TrialView:
         self.trouble = ""  # why the present trial cannot count
         for camera in embodiment.cameras:
             node.create_subscription(Image, camera.topic, functools.partial(self._on_image, camera.name), SENSOR)
-        node.create_subscription(JointState, "joint_states", self._on_joints, RECORD)
+        node.create_subscription(JointState, "joint_states", self._on_joints, COMMAND)
         node.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)
         node.create_subscription(DiagnosticStatus, "controller/state", self._on_state, LATCHED)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)

@@ -37,7 +37,7 @@ class Jog:
         self._lower = np.array([*box.lower, -box.max_tilt, -box.max_tilt, -MAX_YAW_RAD])
         self._upper = np.array([*box.upper, box.max_tilt, box.max_tilt, MAX_YAW_RAD])
         self._fastest = np.repeat([box.max_speed, box.max_rotation], 3)
-        self._braking = self._fastest / GLIDE_S
+        self._braking = self._fastest / GLIDE_S  # (6,) m/s^2 and rad/s^2
         self._lead = np.repeat([LEAD_M, LEAD_RAD], 3)
         self._rates = np.zeros(6)
         self._joints: Floats | None = None  # (J,) rad, where the arm is
