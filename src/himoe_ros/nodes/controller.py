@@ -185,12 +185,11 @@ class Controller(ManagedNode):
             self.complain(error)
 
     def _check_way(self, chunk: ActionChunk) -> None:
-        """On the executor's thread, so that no tick waits for it."""
+        """On the executor's thread, without the lock: no tick waits for it, nor it for one. `accept` looks again."""
         if self._collision is None:
             return
-        with self._lock:
-            now = self.seconds_now()
-            chunk, joints = self._loop.examine(chunk, now), self._loop.command[: len(self._embodiment.arms[0].joints)]
+        now, joints = self.seconds_now(), self._loop.command[: len(self._embodiment.arms[0].joints)]
+        chunk = self._loop.examine(chunk, now)
         self._collision.check(chunk, joints, now)
 
     def _on_source(self, message: DiagnosticStatus) -> None:

@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
@@ -25,6 +26,11 @@ from ..core.errors import ConfigError, HimoeError
 from ..leaving import remove_abandoned
 from .conversions import status_message
 from .worker import Worker
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # ROS 2 Humble
+    from rclpy.qos_event import PublisherEventCallbacks
 
 T = TypeVar("T")
 SWITCH_S = 0.0005  # after which a thread that runs Python lets another one go on: a tick that is due waits for no check
@@ -67,6 +73,14 @@ class ManagedNode(LifecycleNode):
     def worker(self, name: str) -> Worker:
         """A thread of this node; an error that it does not catch ends the process."""
         return Worker(name, self._end_after)
+
+    def create_publisher(self, *what: Any, **options: Any) -> Publisher:
+        """Without rclpy's watch for subscribers with a QoS that does not fit: they warn of it, too.
+
+        The executor would look at that watch of every publisher for each message that comes.
+        """
+        options.setdefault("event_callbacks", PublisherEventCallbacks(use_default_callbacks=False))
+        return super().create_publisher(*what, **options)
 
     def every(self, period: float, action: Callable[[], None]) -> Timer:
         """Call `action` every so many s of a steady clock: also while the ROS clock stands still."""
