@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from himoe_ros.bench.latency import joined, spread, waterfall
+from himoe_ros.bench.latency import joined, spread, sums, waterfall
 
 POLICY = {
     1.0: {"image": 0.002, "prefix": 0.04},
@@ -22,6 +22,13 @@ def test_parts_add_up_to_the_whole_and_unmatched_plans_are_left_out():
     assert plans[0]["transport"] == pytest.approx(0.008) and sum(plans[0].values()) == pytest.approx(0.053)
     assert spread(plans)["image to first command"][0] == pytest.approx((53 + 75) / 2)
     assert spread([]) == {}
+
+
+def test_what_ros_adds_is_told_of_each_plan():
+    plan = {"image": 0.002, "waiting": 0.003, "prefix": 0.04, "transport": 0.001, "first command": 0.004}
+    told = sums([plan, {**plan, "waiting": 0.001, "prefix": 0.2}])
+    assert told["image to observation"] == pytest.approx([0.005, 0.003])
+    assert told["plan to first command"] == pytest.approx([0.005, 0.005])
 
 
 def test_the_picture_is_svg_with_a_bar_for_every_part():

@@ -9,6 +9,8 @@ import numpy as np
 WIDTH, LEFT, ROW, BAR = 760, 150, 26, 16  # px
 COLOUR, LIGHT = "#215aa0", "#9db9da"
 
+SUMS = {"image to observation": ("image", "waiting"), "plan to first command": ("transport", "first command")}
+
 Parts = Mapping[str, float]  # part -> s, in the order of time
 
 
@@ -40,6 +42,11 @@ def spread(plans: list[dict[str, float]]) -> dict[str, list[float]]:
     }
     parts["image to first command"] = [sum(plan.values()) for plan in plans]
     return {name: [round(1e3 * float(v), 2) for v in np.percentile(s, [50, 99])] for name, s in parts.items()}
+
+
+def sums(plans: list[dict[str, float]]) -> dict[str, list[float]]:
+    """What ROS adds before and after a policy's own work -> s, of each plan."""
+    return {name: [sum(plan[part] for part in parts) for plan in plans] for name, parts in SUMS.items()}
 
 
 def waterfall(parts: Mapping[str, list[float]], title: str) -> str:

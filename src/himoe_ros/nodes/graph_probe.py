@@ -17,14 +17,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from ..bench.latency import joined, spread
+from ..bench.latency import joined, spread, sums
 from ..core.errors import HimoeError
 from ..core.messages import seconds
 from .conversions import message_timing
 from .managed import LATCHED, RECORD, ManagedNode, run
 
 READY_WITHIN_S = 60.0
-WHOLES = {"image to observation": ("image", "waiting"), "plan to first command": ("transport", "first command")}
 SETTLE_S = 2.5  # every node has told its counts once more by then
 
 
@@ -105,8 +104,8 @@ class GraphProbe(ManagedNode):
             figures |= _distribution("servo command period, ms", 1e3 * np.diff(self._stamps["commands"]))
             figures |= _distribution("camera stamp to first command, ms", self._first_command_ms)
             plans = joined(*self._parts.values())
-            for name, parts in WHOLES.items():
-                figures |= _distribution(f"{name}, ms", [1e3 * sum(plan[part] for part in parts) for plan in plans])
+            for name, took in sums(plans).items():
+                figures |= _distribution(f"{name}, ms", [1e3 * s for s in took])
             figures["parts, ms: median, p99"] = spread(plans)
         return figures
 
