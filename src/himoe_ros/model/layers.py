@@ -53,8 +53,8 @@ def rope(position_BT: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
 
 @rope.register_fake
 def _(position_BT: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
-    shape = (*position_BT.shape, 1, head_dim)
-    return position_BT.new_empty(shape, dtype=torch.float32), position_BT.new_empty(shape, dtype=torch.float32)
+    cos = position_BT.new_empty((*position_BT.shape, 1, head_dim), dtype=torch.float32)
+    return cos, torch.empty_like(cos)
 
 
 def rotate(x_BTHC: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
