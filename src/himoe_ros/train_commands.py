@@ -29,10 +29,9 @@ def _train(options: argparse.Namespace) -> int:
         raise ConfigError(f"himoe train needs more packages ({error}): pip install 'himoe_ros[train]'") from error
 
     file = training_file(options.config)
-    device = chosen_device(options.device)
     places = Places.under(share() / "config")
     out = options.out or Path("runs") / file.stem
-    with joined(device) as processes:
+    with joined(chosen_device(options.device)) as (processes, device):
         run = Run(file, out, places, device, processes)
         if processes.rank == 0:
             samples = sum(len(s.training) for s in run.sources)

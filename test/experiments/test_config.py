@@ -17,6 +17,7 @@ from himoe_ros.training.config import load_training
 
 FILES = sorted((share() / "experiments").glob("*.yaml"))
 OTHER = {"data": "fruit", "action_space": "end_effector", "episodes": [0, 9]}
+TRIED = {**OTHER, "action_space": "joints"}
 FILE = share() / "experiments" / "action_spaces.yaml"
 
 
@@ -76,6 +77,10 @@ def test_the_sweep_stands_for_the_last_episode(tmp_path):
         (
             {"mixtures": {"joints": [OTHER], "co-trained": [OTHER]}},
             "has no fruit in joints, in which it is tried",
+        ),
+        (
+            {"mixtures": {"joints": [TRIED, TRIED], "co-trained": [TRIED, OTHER]}},
+            "expected one member of that, got ['fruit', 'fruit']",
         ),
         ({"speed": 3}, "unknown ['speed']"),
     ],

@@ -30,11 +30,14 @@ from himoe_ros.policy.processing import resize_with_pad
 from himoe_ros.recording.export import Terms, export
 from himoe_ros.recording.frames import read_frames
 from himoe_ros.recording.reader import read_info
+from himoe_ros.recording.samples import own_layout
 from himoe_ros.resources import config
 from himoe_ros.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from himoe_ros.training.checks import held_out
 from himoe_ros.training.config import load_training
 from himoe_ros.training.examples import collate, drawn
 from himoe_ros.training.places import Places
+from himoe_ros.training.processes import joined
 from himoe_ros.training.routing import activation, routing_page
 from himoe_ros.training.run import Run
 from himoe_ros.training.trainer import learning_rate
@@ -121,6 +124,25 @@ def test_a_policy_is_trained_on_what_it_will_see(begin, shared):
 def test_a_dropped_state_is_said_to_be_unknown(begin):
     inputs = collate([begin(augmentation={"drop_state": 1.0, "state_noise": 0.1})._examples[(0, 0, 0)]]).inputs
     assert not inputs.state.any() and not inputs.state_mask.any() and inputs.data_mask.any()
+
+
+def test_a_check_in_parts_is_a_check_of_all(begin):
+    run = begin()
+    batch = collate([run._examples[(0, i, i)] for i in range(7)])
+    std = torch.ones(7, 1, 24)
+    with torch.no_grad():
+        whole, parts = (held_out(run.trainer.objective, batch, std, 3, at_once) for at_once in (7, 3))
+    assert parts == pytest.approx(whole, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_camera_that_a_dataset_lacks_is_not_seen(begin, monkeypatch, cache):
+    lacking = own_layout(XARM7)
+    del lacking.cameras["left_wrist"]
+    monkeypatch.setattr("himoe_ros.training.examples.own_layout", lambda robot: lacking)
+    example = begin(cache=cache)._examples[(0, 3, 0)]
+    assert example["view_mask"].tolist() == [True, False]
+    assert example["images"][0].any() and not example["images"][1].any()
 
 
 def test_kept_pictures_are_the_decoded_ones(begin):
@@ -393,6 +415,14 @@ def test_two_processes_train_as_one(shared, tmp_path, sharded):
             for loss in ("flow", "as", "hb"):
                 assert theirs[loss] == pytest.approx(mine[loss], abs=1e-5), (mine["step"], loss)
         assert other[-1]["held_out_flow"] == pytest.approx(whole[-1]["held_out_flow"], abs=1e-4)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in (("RANK", "2"), ("LOCAL_RANK", "2"), ("WORLD_SIZE", "3")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainingError, match="3 processes, 2 GPUs; torchrun --nproc-per-node 2"), joined("cuda"):
+        pass
 
 
 def free_port() -> int:

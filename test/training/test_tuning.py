@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from training.test_objective import batch, noise_and_times
 
 from himoe_ros.core.errors import ConfigError, TrainingError
+from himoe_ros.model import experts
 from himoe_ros.model.config import load_model_config
 from himoe_ros.model.himoe import HiMoEVLA
 from himoe_ros.model.moe import AdaMoE
 from himoe_ros.resources import config
+from himoe_ros.training.checks import held_out
 from himoe_ros.training.config import PARTS, Tuning, load_training
 from himoe_ros.training.objective import Objective
+from himoe_ros.training.processes import Processes, whole
 from himoe_ros.training.tuning import merged, part_of, tune, upcycled
 
 
@@ -70,6 +75,43 @@ def test_low_rank_updates_begin_at_nothing_learn_and_become_part_of_the_weights(
     assert set(one.state_dict()) == set(plain.state_dict())
     torch.testing.assert_close(velocity(one), velocity(model))
     assert {n for n, p in model.named_parameters() if p.requires_grad} == trained, "merging makes a copy"
+
+
+@pytest.mark.parametrize(
+    "tuning",
+    [Tuning(), Tuning(freeze=("vision", "language")), Tuning(lora_parts=("vision", "language", "expert"), lora_rank=2)],
+    ids=["all", "frozen", "low rank"],
+)
+def test_experts_of_full_size_learn_in_bfloat16_whatever_is_trained(monkeypatch, tuning):
+    monkeypatch.setattr(experts, "SMALL", 0)
+    model = fresh("himoe_small")
+    tune(model, tuning, 0, torch.bfloat16)
+    objective = Objective(model, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = objective(batch(), *noise_and_times(2))["flow"]
+        told = held_out(objective, batch(), torch.ones(1, 1, 24), 0, 1)
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    assert any(".experts." in name and p.grad is not None for name, p in model.named_parameters())
+    assert np.isfinite(list(told.values())).all()
+
+
+def test_weights_of_a_sharded_model_outlive_its_gathering():
+    """Frozen ones have the policy's precision already, and what is gathered is let go."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        model = fresh()
+        tune(model, Tuning(freeze=("vision", "language")), 0, torch.bfloat16)
+        expected = {name: p.detach().bfloat16().clone() for name, p in model.named_parameters()}
+        objective = Objective(model, None)
+        Processes(0, 2).parallel(objective, sharded=True)
+        with whole(objective):
+            policy = merged(model, torch.bfloat16)
+        for name, parameter in policy.named_parameters():
+            assert parameter.untyped_storage().size() > 0, name
+            assert torch.equal(parameter, expected[name]), name
+    finally:
+        dist.destroy_process_group()
 
 
 def test_an_adamoe_begins_as_a_dense_policy():

@@ -209,6 +209,12 @@ def _require_enough(experiment: Experiment, where: str) -> None:
     for name, members in experiment.mixtures.items():
         if tried not in [(m.data, m.action_space) for m in members]:
             raise ConfigError(f"{where}: mixtures.{name} has no {tried[0]} in {tried[1]}, in which it is tried")
+        robot = experiment.tried
+        alike = [m.data for m in members if (experiment.data[m.data].loaded.embodiment, m.action_space) == robot]
+        if len(alike) > 1:  # they share statistics: losses of two mixtures would have two units
+            raise ConfigError(
+                f"{where}: mixtures.{name} is tried in {' '.join(robot)}: expected one member of that, got {alike}"
+            )
         for member in members:
             there = experiment.data[member.data].episodes
             last = max(experiment.sweep) if member.last is None else member.last

@@ -161,4 +161,4 @@ def _by_expert(x_PI: Tensor, weight_EOI: Tensor | EightBit, ends: Tensor) -> Ten
     """(P, O): rows of expert e end at ends[e], and are multiplied with its weight."""
     if isinstance(weight_EOI, EightBit):
         return weight_EOI.by_expert(x_PI, ends)
-    return F.grouped_mm(x_PI, weight_EOI.mT, offs=ends)
+    return F.grouped_mm(x_PI, weight_EOI.mT.to(x_PI.dtype), offs=ends)  # autocast leaves it alone

@@ -51,8 +51,10 @@ class PackedNorm:
 
 
 def packs(weight: Tensor) -> bool:
-    """Whether this machine can pack such a weight."""
+    """Whether this machine can pack such a weight; not under autocast, of which packed products know nothing."""
     if weight.device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    if torch.is_autocast_enabled("cpu"):
         return False
     return weight.dtype is torch.float32 or (weight.dtype is torch.bfloat16 and multiplies_bfloat16("cpu"))
 

@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +126,10 @@ class LeRobotData:
             with av.open(str(path)) as container:
                 stream = container.streams.video[0]
                 container.seek(max(0, int((begin - half) / stream.time_base)), stream=stream)
-                for frame in container.decode(stream):
-                    if frame.time > begin - half and count < entry.length:
-                        yield frame.to_ndarray(format="rgb24")
-                        count += 1
+                after = (f for f in container.decode(stream) if f.time > begin - half)
+                for frame in islice(after, entry.length):  # others may follow in the file
+                    yield frame.to_ndarray(format="rgb24")
+                    count += 1
         except (OSError, av.FFmpegError) as error:
             raise RecordingError(f"{path} cannot be decoded: {error!r}") from error
         if count < entry.length:

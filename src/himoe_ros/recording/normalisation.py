@@ -57,7 +57,7 @@ def relative_actions(
     Returns:
         (K, 24): slots that the space calls delta are relative to the state at the chunk's beginning.
     """
-    return np.vstack(_by_step(space, states, actions, chunk_steps, stride))
+    return np.vstack([_step(space, states, actions, ahead) for ahead in step_rows(chunk_steps, stride)])
 
 
 def chunk_statistics(
@@ -68,23 +68,19 @@ def chunk_statistics(
     Args:
         vectors: states and actions of each episode, at least one of which is as long as a chunk.
     """
-    steps = [_by_step(space, states, actions, chunk_steps, stride) for states, actions in vectors]
-    told = [moments(np.vstack([s[t] for s in steps if t < len(s)]), space) for t in range(max(map(len, steps)))]
-    told += told[-1:] * (chunk_steps - len(told))  # steps that no episode is long enough for
+    told: list[dict[str, list[float]]] = []
+    for ahead in step_rows(chunk_steps, stride):  # one after the other: all together they may not fit into memory
+        rows = np.vstack([_step(space, states, actions, ahead) for states, actions in vectors])
+        told.append(moments(rows, space) if len(rows) else told[-1])  # of those that an episode is long enough for
     return {name: np.array([t[name] for t in told]) for name in told[0]}
 
 
-def _by_step(space: ActionSpace, states: Floats, actions: Floats, chunk_steps: int, stride: float) -> list[Floats]:
-    """(K, 24) for each step of a chunk that the episode holds."""
-    steps = []
+def _step(space: ActionSpace, states: Floats, actions: Floats, ahead: int) -> Floats:
+    """(K, 24) actions so many rows ahead, of every chunk of an episode that holds them."""
+    begin, target = states[: max(len(states) - ahead, 0)], actions[ahead:]
     delta = np.zeros(states.shape[1], dtype=bool)
     delta[space.slots[space.delta]] = True
-    for ahead in step_rows(chunk_steps, stride):
-        if ahead >= len(actions):
-            break
-        begin, target = states[: len(states) - ahead], actions[ahead:]
-        steps.append(np.where(delta, difference(space, target, begin), target))
-    return steps
+    return np.where(delta, difference(space, target, begin), target)
 
 
 def step_rows(chunk_steps: int, stride: float) -> np.ndarray:

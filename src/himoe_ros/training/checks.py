@@ -13,14 +13,15 @@ from .objective import Batch, Objective, sample_times
 
 
 @torch.no_grad()
-def held_out(objective: Objective, batch: Batch, std: Tensor, seed: int) -> dict[str, float]:
-    """Figures of one batch, on its device.
+def held_out(objective: Objective, batch: Batch, std: Tensor, seed: int, at_once: int) -> dict[str, float]:
+    """Figures of one batch.
 
     Args:
-        objective: whose parameters are judged.
+        objective: whose parameters are judged, on their device.
         batch: of B samples.
         std: (B, T, A), by which normalised actions are multiplied.
         seed: of noise and times.
+        at_once: samples that there is memory for.
 
     Returns:
         "held_out_flow": the loss; "held_out_slot_N": mean distance of plans from what was done, in m, rad or
@@ -28,22 +29,36 @@ def held_out(objective: Objective, batch: Batch, std: Tensor, seed: int) -> dict
         with grounding "meant_right" and, for sentences that nobody acted on, "meant_right_counterfactual": share of
         samples in which both the thing and the place that the sentence means are told nearest to the true ones.
     """
-    model, device = objective.model, batch.actions.device
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(batch.actions.shape, generator=generator).to(device)
-    t = sample_times(len(noise), generator).to(device)
-    context = model.encode(batch.inputs)
+    noise = torch.randn(batch.actions.shape, generator=generator)
+    t = sample_times(len(noise), generator)
     x, wanted = interpolate(noise, batch.actions, t)
-    velocity, routing = model.denoise(batch.inputs, context, x, t)
+    slices = [slice(at, at + at_once) for at in range(0, len(noise), at_once)]
+    parts = [_looked_at(objective, batch.rows(some), noise[some], x[some], t[some]) for some in slices]
+    velocity, plans, routing, places = zip(*parts, strict=True)
     weights = batch.weights
-    told = {"held_out_flow": float(flow_loss(velocity, wanted, weights))}
-    error = (model.sample_actions(batch.inputs, noise) - batch.actions).abs() * std * weights
+    told = {"held_out_flow": float(flow_loss(torch.cat(velocity), wanted, weights))}
+    error = (torch.cat(plans) - batch.actions).abs() * std * weights
     mean = error.sum((0, 1)) / weights.sum((0, 1)).clamp_min(1e-9)
     told |= {f"held_out_slot_{i}": float(mean[i]) for i in range(len(mean)) if weights[..., i].any()}
-    told |= busiest(routing)
-    if objective.grounding is not None and batch.truth is not None:
-        told |= understood(objective.grounding.places(context), batch.truth, batch.imitated)
+    told |= busiest({layer: torch.cat([part[layer] for part in routing]) for layer in routing[0]})
+    if batch.truth is not None and places[0] is not None:
+        told |= understood(torch.cat(places), batch.truth, batch.imitated)
     return told
+
+
+def _looked_at(
+    objective: Objective, batch: Batch, noise: Tensor, x: Tensor, t: Tensor
+) -> tuple[Tensor, Tensor, Mapping[int, Tensor], Tensor | None]:
+    """On the CPU, what the model says of b samples: (b, T, A) velocities and plans, routing by layer, places."""
+    model, device = objective.model, next(objective.parameters()).device
+    batch, noise = batch.to(device), noise.to(device)
+    context = model.encode(batch.inputs)
+    velocity, routing = model.denoise(batch.inputs, context, x.to(device), t.to(device))
+    plans = model.sample_actions(batch.inputs, noise)
+    told = objective.grounding is not None and batch.truth is not None
+    places = objective.grounding.places(context).cpu() if told else None
+    return velocity.float().cpu(), plans.float().cpu(), {layer: p.cpu() for layer, p in routing.items()}, places
 
 
 def busiest(routing: Mapping[int, Tensor]) -> dict[str, float]:

@@ -138,7 +138,7 @@ def statistics(sources: Sequence[Source], model: HiMoEConfig, floor: tuple[float
     Args:
         sources: of the mixture.
         model: its chunk.
-        floor: least standard deviations of actions, m and rad.
+        floor: least standard deviations of relative actions: of lengths and joints, and of angles of the tool.
     """
     told: dict[tuple[str, str], Statistics] = {}
     for number, key in enumerate(dict.fromkeys(s.key for s in sources)):
@@ -221,17 +221,16 @@ class Examples(torch.utils.data.Dataset):
         """(V, S, S, 3) uint8 in the order of the embodiment's cameras, and (V,) which of them are seen."""
         size, cameras = self._model.image_size, [c.name for c in source.embodiment.cameras]
         images = np.zeros((self._views, size, size, 3), np.uint8)
-        seen = np.arange(self._views) < len(cameras)
-        if source.pictures:
-            for v, name in enumerate(cameras):
-                images[v] = source.pictures[name][index]
-        else:
-            pictures = source.samples.pictures(index)
-            for v, name in enumerate(cameras):
-                images[v] = resize_with_pad(pictures[name], size)
+        seen = np.zeros(self._views, bool)
+        kept = {name: rows[index] for name, rows in source.pictures.items()} or {
+            name: resize_with_pad(image, size) for name, image in source.samples.pictures(index).items()
+        }
+        for v, name in enumerate(cameras):
+            if name in kept:  # a dataset may lack some of them
+                images[v], seen[v] = kept[name], True
         change = self._config.augmentation
-        if len(cameras) > 1 and rng.random() < change.drop_view:
-            lost = int(rng.integers(len(cameras)))
+        if seen.sum() > 1 and rng.random() < change.drop_view:
+            lost = int(rng.choice(np.flatnonzero(seen)))
             images[lost], seen[lost] = 0, False
         for v in np.flatnonzero(seen):
             if not source.embodiment.cameras[v].on_wrist and (change.crop or change.rotate):

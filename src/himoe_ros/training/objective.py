@@ -5,7 +5,9 @@ Shapes: B observations, K flow samples of each, T chunk steps, A = 24 slots, N t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +46,23 @@ class Batch:
         """(B, T, A) 1 for what is learned from, else 0."""
         steps = self.valid & self.imitated[:, None]
         return steps[:, :, None] * self.inputs.data_mask[:, None, :]
+
+    def rows(self, some: slice) -> Batch:
+        """These observations alone."""
+        return _each(self, lambda tensor: tensor[some])
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device."""
+        return _each(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def _each(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A batch or a part of it, every tensor of which is changed."""
+    if isinstance(part, Tensor):
+        return change(part)
+    if part is None:
+        return None
+    return replace(part, **{name: _each(value, change) for name, value in vars(part).items()})
 
 
 def sample_times(count: int, generator: torch.Generator, sampler: str = "beta") -> Tensor:

@@ -25,7 +25,7 @@ def kept_pictures(data: LeRobotData, feature: str, size: int) -> np.ndarray:
     folder = data.root / "cache"
     path = folder / f"{feature}_{size}.npy"
     if not path.is_file():
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{os.uname().nodename}.partial")  # other machines may write theirs
         try:
             folder.mkdir(exist_ok=True)
             _require_room(folder, len(data) * size * size * 3)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -16,18 +17,25 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers.models.gemma.modeling_gemma import GemmaMLP
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
+from ..core.errors import TrainingError
 from ..model.action_expert import Attention
 from ..model.experts import DenseMLP, Experts
 
 SHARDED = (SiglipEncoderLayer, GemmaMLP, Attention, DenseMLP, Experts)  # gathered and let go one after another
+PATIENCE = timedelta(hours=12)  # while the first process decodes pictures; torchrun ends those of one that has failed
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process, `rank`, among `count`; each has an equal part of every batch, in the order of the ranks."""
+    """This process, `rank`, among `count`; each has an equal part of every batch, in the order of the ranks.
+
+    Attributes:
+        local: its number on its machine.
+    """
 
     rank: int = 0
     count: int = 1
+    local: int = 0
 
     def mine(self, whole: int) -> slice:
         """Which of so many, a multiple of `count`, are this process's."""
@@ -36,12 +44,15 @@ class Processes:
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:
-        """Inside, the first process is alone: the others find what it has made. Where it fails, torchrun ends all."""
-        if self.rank:
-            dist.barrier()
+        """Inside, the first process of a machine is alone on it: the others find what it has made.
+
+        Where it fails, torchrun ends all.
+        """
+        if self.local:
+            self.total(0.0)
         yield
-        if self.count > 1 and self.rank == 0:
-            dist.barrier()
+        if not self.local:
+            self.total(0.0)
 
     def total(self, value: float) -> float:
         """The sum over all processes."""
@@ -87,13 +98,23 @@ def whole(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
-    """The processes that torchrun has started."""
+def joined(device: str) -> Iterator[tuple[Processes, str]]:
+    """The processes that torchrun has started, and the device of this one: each has a GPU of its own.
+
+    Raises:
+        TrainingError: a machine has fewer GPUs than processes.
+    """
     if "RANK" not in os.environ:
-        yield Processes()
+        yield Processes(), device
         return
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    local, backend = int(os.environ["LOCAL_RANK"]), "gloo"
+    if device.startswith("cuda"):
+        if local >= (there := torch.cuda.device_count()):
+            raise TrainingError(f"{local + 1} processes, {there} GPUs; torchrun --nproc-per-node {there}")
+        device, backend = f"cuda:{local}", "cpu:gloo,cuda:nccl"  # sums of numbers go over the CPU
+        torch.cuda.set_device(device)
+    dist.init_process_group(backend, timeout=PATIENCE)
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        yield Processes(dist.get_rank(), dist.get_world_size(), local), device
     finally:
         dist.destroy_process_group()

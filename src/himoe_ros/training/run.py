@@ -26,7 +26,7 @@ from .places import Places
 from .processes import Processes
 from .rehearsal import rehearse
 from .telling import Told
-from .trainer import Trainer, moved, products
+from .trainer import Trainer, products
 from .tuning import merged, tune, upcycled
 
 CONFIG, POLICY, REHEARSALS = "training.yaml", "policy", "rehearsals"
@@ -103,13 +103,13 @@ class Run:
         try:
             for values in trainer.train(iter(loader)):
                 done, last = trainer.step, trainer.step == config.steps
+                if last or done % config.save_every == 0:
+                    trainer.save()
                 checked = self.check() if last or done % config.check_every == 0 else {}
                 if config.rehearsals and done % config.rehearsals.every == 0:
                     checked |= self.rehearse()
                 if told is not None:
                     told(done, values | checked)
-                if last or done % config.save_every == 0:
-                    trainer.save()
         finally:
             if told is not None:
                 told.close()
@@ -131,9 +131,10 @@ class Run:
         with trainer.averaged(), trainer.autocast():  # for which all processes are needed
             if not chosen or self.processes.rank:
                 return {}
-            batch = moved(collate([self._examples[key] for key in chosen]), trainer.device)
-            std = torch.stack([self._std(member) for member, _, _ in chosen]).float().to(trainer.device)
-            return held_out(trainer.objective, batch, std, CHECK_SEED)
+            at_once = self.config.batch // (self.processes.count * self.config.accumulate)  # as a step learns from
+            batch = collate([self._examples[key] for key in chosen])
+            std = torch.stack([self._std(member) for member, _, _ in chosen]).float()
+            return held_out(trainer.objective, batch, std, CHECK_SEED, at_once)
 
     def rehearse(self) -> dict[str, float]:
         """Trials of the policy as it is now; see `rehearsal.rehearse`. One that cannot be run does not end the run."""
@@ -158,9 +159,9 @@ class Run:
     def write_policy(self, out: Path, key: tuple[str, str]) -> None:
         """The averaged weights with all that a policy of this robot and action space needs."""
         with self.trainer.averaged():
+            if self.processes.rank:
+                return
             model = merged(self.trainer.objective.model, torch.bfloat16)
-        if self.processes.rank:
-            return
         shutil.rmtree(out, ignore_errors=True)
         with new_folder(out) as folder:
             save_model(model, folder)

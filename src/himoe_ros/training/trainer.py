@@ -6,7 +6,6 @@ import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ class Trainer:
             batches: of the steps from `step` on.
 
         Raises:
-            TrainingError: a loss is not finite. The parameters are those of before the step.
+            TrainingError: a loss or the gradient is not finite. The parameters are those of before the step.
         """
         self.objective.train()
         for batch in batches:
@@ -133,20 +132,24 @@ class Trainer:
                 told[name] = told.get(name, 0.0) + share.get(name, 1.0 / config.accumulate) * float(loss.detach())
             total.backward()
         told = {name: self._processes.total(loss) / self._processes.count for name, loss in told.items()}
-        if not all(map(math.isfinite, told.values())):
-            raise TrainingError(
-                f"step {self.step}: {told} is not finite; the last checkpoint is good. Look at the samples of that "
-                "step, lower learning_rate, or train in float32"
-            )
+        self._require_finite(told)
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
-        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        norm = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        self._require_finite({"gradient": norm})
         self._optimizer.step()
         self._follow()
-        return {**told, "gradient": float(norm), "learning_rate": rate}
+        return {**told, "gradient": norm, "learning_rate": rate}
+
+    def _require_finite(self, told: Mapping[str, float]) -> None:
+        if not all(map(math.isfinite, told.values())):
+            raise TrainingError(
+                f"step {self.step}: {dict(told)} is not finite; the last checkpoint is good. Look at the samples of "
+                "that step, lower learning_rate, or train in float32"
+            )
 
     def losses(self, batch: Batch, noise: Tensor, t: Tensor) -> dict[str, Tensor]:
         """Of one batch, in the run's precision."""
-        batch, noise, t = moved(batch, self.device), noise.to(self.device), t.to(self.device)
+        batch, noise, t = batch.to(self.device), noise.to(self.device), t.to(self.device)
         with self.autocast():
             return self._forward(batch, noise, t)
 
@@ -198,19 +201,6 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     return config.learning_rate * (config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
 
 
-def moved(batch: Batch, device: torch.device) -> Batch:
-    """The batch on another device."""
-
-    def to(part: Any) -> Any:
-        if isinstance(part, Tensor):
-            return part.to(device, non_blocking=True)
-        if part is None:
-            return None
-        return replace(part, **{name: to(value) for name, value in vars(part).items()})
-
-    return to(batch)
-
-
 def _compiled(module: nn.Module, device: torch.device) -> nn.Module:
     """The module as fused code, made at the first step."""
     if device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
@@ -229,17 +219,9 @@ def _parts(batch: Batch, noise: Tensor, times: Tensor, count: int) -> Iterator[t
     """The batch in equal parts, with the noise and times of each."""
     size = len(batch.actions) // count
     per = len(noise) // len(batch.actions)
-
-    def cut(part: Any, at: int) -> Any:
-        if isinstance(part, Tensor):
-            return part[at : at + size]
-        if part is None:
-            return None
-        return replace(part, **{name: cut(value, at) for name, value in vars(part).items()})
-
     for at in range(0, len(batch.actions), size):
         rows = slice(at * per, (at + size) * per)
-        yield (batch if count == 1 else cut(batch, at)), noise[rows], times[rows]
+        yield batch.rows(slice(at, at + size)), noise[rows], times[rows]
 
 
 def _seed(seed: int, step: int) -> int:

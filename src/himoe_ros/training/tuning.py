@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.utils import parametrize
 
 from ..core.errors import TrainingError
@@ -64,11 +65,15 @@ class LowRank(nn.Module):
 
 @torch.no_grad()
 def merged(model: HiMoEVLA, dtype: torch.dtype) -> HiMoEVLA:
-    """A copy in another dtype, of which low-rank updates are part of the weights: a plain model again."""
+    """A model in another dtype, of which low-rank updates are part of the weights: a plain one again, on the CPU.
+
+    It is a copy of what would go: gathered weights of a sharded model are let go.
+    """
+    gathered = any(isinstance(module, FSDPModule) for module in model.modules())
 
     def weight(name: str) -> Tensor:
         place, _, own = name.rpartition(".")
-        return getattr(model.get_submodule(place), own).detach().to(dtype)
+        return getattr(model.get_submodule(place), own).detach().to("cpu", dtype, copy=gathered)
 
     with parameters_on_meta():
         plain = HiMoEVLA(model.config)
