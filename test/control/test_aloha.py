@@ -87,11 +87,13 @@ def test_both_arms_are_set_up_read_by_name_moved_and_held(arms, driver):
             ("reboot_motors", "gripper"),
             ("set_operating_modes", "arm"),
             ("set_operating_modes", "gripper"),
+            ("torque_enable", "gripper"),
             ("set_motor_registers", "gripper"),
             ("torque_enable", "arm"),
             ("torque_enable", "gripper"),
         ]
         assert arm.sdk.modes == {"arm": "position", "gripper": "current_based_position"}
+        assert arm.sdk.current_limit == 300, "written while torque was off, else the motor ignores it"
     goal = np.array([*SLEEP, 0.8, *SLEEP, 1.4], np.float32)
     goal[0], goal[7] = 0.3, -0.4
     driver.send(goal)  # numpy's numbers: the API must get plain ones
@@ -103,6 +105,31 @@ def test_both_arms_are_set_up_read_by_name_moved_and_held(arms, driver):
     left.sdk.asked.clear()
     driver.enable()
     assert {service for service, _ in left.sdk.asked} == {"torque_enable"}, "no mode is set again: torque would go"
+
+
+@pytest.mark.parametrize(
+    ("profile", "again"), [("velocity", {"gripper"}), ("time", {"arm", "gripper"})], ids=["ALOHA's", "Interbotix's own"]
+)
+def test_an_xs_sdk_that_was_started_again_is_set_up_again_where_its_modes_differ(arms, driver, profile, again):
+    left, right = arms(NAMES[0]), arms(NAMES[1])
+    driver.connect()
+    driver.enable()
+    for sdk in (left.sdk, right.sdk):  # as its own file says, whatever it was told before
+        sdk.modes, sdk.profiles["arm"] = {"arm": "position", "gripper": "linear_position"}, profile
+        sdk.torque["gripper"], sdk.current_limit = False, 1193
+        sdk.asked.clear()
+    driver.connect()
+    driver.enable()
+    for sdk in (left.sdk, right.sdk):
+        set_again = {values["name"] for service, values in sdk.asked if service == "set_operating_modes"}
+        assert set_again == again, "an arm that is as it should be keeps its torque"
+        assert "reboot_motors" not in {service for service, _ in sdk.asked}
+        assert sdk.modes == {"arm": "position", "gripper": "current_based_position"}
+        assert sdk.profiles == {"arm": "velocity", "gripper": "velocity"} and sdk.current_limit == 300
+    goal = np.array([*SLEEP, 0.8, *SLEEP, 1.4])
+    goal[0], goal[7] = 0.3, -0.4
+    driver.send(goal)
+    assert moved(left, goal[:7]) and moved(right, goal[7:])
 
 
 def test_one_arm_that_falls_silent_is_named_and_the_other_holds(arms, driver):

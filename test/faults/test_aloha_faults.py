@@ -56,8 +56,10 @@ class Rig:
         self.watching.wait(lambda: self.joints, 30.0)
         self.watching.wait(lambda: self.watching.call("controller/arm").success, 20.0)
         self.source.start(np.concatenate([arm.bounds.rest for arm in ALOHA.arms]))
-        begin = time.monotonic()
+        begin, seen, half = time.monotonic(), len(self.joints), len(ALOHA.joint_names) // 2
         self.watching.wait(lambda: all(self.travelled(name, begin) > 0.05 for name in FOLLOWERS), 10.0)
+        moved = lambda: np.ptp([m.position for m in self.joints[seen:]], axis=0)  # noqa: E731
+        self.watching.wait(lambda: min(moved()[:half].max(), moved()[half:].max()) > 0.05, 5.0)
 
     def travelled(self, name: str, since: float) -> float:
         """rad, the widest joint of a follower's commands."""

@@ -15,6 +15,8 @@ from .driver import Reading
 from .interbotix import InterbotixArm
 
 MODEL = "aloha_vx300s"
+ARM_MODE, GRIPPER_MODE = "position", "current_based_position"
+PROFILE = "velocity"  # of 0: a motor goes to its goal at once; with one of time it would go on after a stop
 CURRENT_LIMIT = 300  # of the gripper, in its motor's unit (ALOHA's own value): a grip that gives way
 
 
@@ -47,7 +49,7 @@ class AlohaDriver:
         """
         self._arms = embodiment.arms
         self._links = [InterbotixArm(name, MODEL) for name in follower_names(address, embodiment)]
-        self._prepared = False  # operating modes are set, which switches torque off for a moment
+        self._prepared = False  # grippers have been rebooted, and operating modes set
         self._enabled = False
 
     def connect(self) -> None:
@@ -68,21 +70,26 @@ class AlohaDriver:
         """See Driver.enable.
 
         The first time grippers are rebooted and operating modes set, for which torque goes: the arms must lie at rest.
+        An xs_sdk that was started again has the modes of its own file; those that differ are set again.
         """
         try:
             self.read()
         except DriverError:
             self.connect()
             self.read()
-        if not self._prepared:
-            for link in self._links:
+        for link in self._links:
+            if not self._prepared:
                 link.ask("reboot_motors", "single", GRIPPER, True)
-                link.ask("set_operating_modes", "group", "arm", "position")
-                link.ask("set_operating_modes", "single", GRIPPER, "current_based_position")
+            if not self._prepared or link.modes["arm"] != (ARM_MODE, PROFILE):
+                link.ask("set_operating_modes", "group", "arm", ARM_MODE, PROFILE)
+            if not self._prepared or link.modes[GRIPPER] != (GRIPPER_MODE, PROFILE):
+                link.ask("set_operating_modes", "single", GRIPPER, GRIPPER_MODE, PROFILE)
+                link.ask("torque_enable", "single", GRIPPER, False)  # with it, a motor keeps its limit as it is
                 link.ask("set_motor_registers", "single", GRIPPER, "Current_Limit", CURRENT_LIMIT)
         for link in self._links:
             link.ask("torque_enable", "group", "arm", True)
             link.ask("torque_enable", "single", GRIPPER, True)
+            link.modes = {"arm": (ARM_MODE, PROFILE), GRIPPER: (GRIPPER_MODE, PROFILE)}
         self._prepared = self._enabled = True
 
     def read(self) -> Reading:

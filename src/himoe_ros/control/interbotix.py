@@ -41,6 +41,7 @@ class InterbotixArm:
         self._newest: Any = None
         self._newest_at = 0.0
         self._sent = False  # whether it has been commanded since it was opened
+        self.modes: dict[str, tuple[str, str]] = {}  # and profiles, of `arm` and `gripper`, as told when it was opened
         self._lost = ""  # why, until it is opened again
 
     def open(self) -> tuple[str, ...]:
@@ -88,6 +89,8 @@ class InterbotixArm:
             if arm is None:
                 node.destroy_node()
         node.destroy_timer(arm.gripper.tmr_gripper_state)  # it would command the gripper beside us
+        told = {"arm": arm.arm.group_info, "gripper": arm.gripper.gripper_info}
+        self.modes = {part: (info.mode, info.profile_type) for part, info in told.items()}
         self._sent, self._lost, self._newest_at = False, "", time.monotonic()
         self._arm, self._executor = arm, SingleThreadedExecutor()
         self._executor.add_node(node)  # only now: building the API spins the node by itself

@@ -51,6 +51,8 @@ class XsSdk:
         self.asked: list[tuple[str, dict]] = []
         self.torque = dict.fromkeys(PARTS, False)
         self.modes = dict.fromkeys(PARTS, "pwm")
+        self.profiles = dict.fromkeys(PARTS, "velocity")
+        self.current_limit = 1193  # of the gripper, a new motor's
         self.silent, self.mute = False, set[str]()
         self._joints, self._motors, self._answer = tuple(joints), motors, Future()
         self._stamp = stamp or (lambda: node.get_clock().now().to_msg())
@@ -82,7 +84,9 @@ class XsSdk:
                 await self._answer
             self.asked.append((service, values))
             self._do(service, values)
-            response.results = [SetParametersResult(successful=True, reason=" ".join(self._joints))]
+            part = str(values["name"])
+            told = (" ".join(self._joints), self.modes[part], self.profiles[part])
+            response.results = [SetParametersResult(successful=True, reason=text) for text in told]
             return response
 
         return handle
@@ -90,11 +94,14 @@ class XsSdk:
     def _do(self, service: str, values: Mapping[str, object]) -> None:
         part = str(values["name"])
         if service == "set_operating_modes":  # switches torque off and on, whatever it was before
-            self.modes[part], self.torque[part] = str(values["mode"]), True
+            self.modes[part], self.profiles[part] = str(values["mode"]), str(values["profile_type"])
+            self.torque[part] = True
         elif service == "torque_enable":
             self.torque[part] = bool(values["enable"])
         elif service == "reboot_motors":
             self.torque[part] = False
+        elif service == "set_motor_registers" and not self.torque[part]:  # the EEPROM is locked while torque is on
+            self.current_limit = int(str(values["value"]))
 
     def _command(self, message: JointState) -> None:
         part = message.name[0]

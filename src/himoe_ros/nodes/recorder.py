@@ -17,6 +17,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
 from ..core.embodiment import load_embodiment
@@ -54,6 +55,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGE_BLOCK_BYTES = 32 * 1024 * 1024
 GOES_BEHIND = 10  # nice: a second of images may wait for the disk, a servo command for nobody
 CAMERAS = QoSProfile(depth=30, reliability=SENSOR.reliability)  # a second of a camera, for the disk's pauses
+INFORMED = hasattr(Subscription, "CallbackType")  # ROS 2 Humble hands over nothing but the message
 NOT_SAVED = {"complete": "no", "reason": "the recorder was ended before the episode was saved"}
 
 
@@ -98,11 +100,12 @@ class Recorder(ManagedNode):
             self._session, self._contract, self._about, self._topics, self._shrink, self.complain
         )
         self._recorder.task = self._task
+        on_message = self._on_message if INFORMED else self._on_bare_message
         self._inputs = [
             self.create_subscription(
                 message_class(stream.type),
                 stream.topic,
-                functools.partial(self._on_message, stream.topic),
+                functools.partial(on_message, stream.topic),
                 LATCHED if stream.latched else RECORD if stream.reliable and stream.type != IMAGE else CAMERAS,
                 raw=True,
             )
@@ -132,20 +135,19 @@ class Recorder(ManagedNode):
     def status(self) -> dict[str, object]:
         return {} if self._recorder is None else dict(figures(self._recorder, self._contract, self._session.saved()))
 
+    def _on_bare_message(self, topic: str, data: bytes) -> None:
+        self._on_message(topic, data, {})
+
     def _on_message(self, topic: str, data: bytes, info: Mapping[str, Any]) -> None:
+        """Of a message, ROS tells as much as its version and middleware know."""
         if topic == "instruction":
             self._about["instruction"] = deserialize_message(data, String).data
         if self._recorder is not None:
-            self._recorder.take(
-                Incoming(
-                    topic,
-                    data,
-                    info["received_timestamp"] or time.time_ns(),  # 0 where the middleware does not tell
-                    info["source_timestamp"],
-                    info["publication_sequence_number"],
-                    bytes(info["publisher_gid"]["data"]),
-                )
-            )
+            received = info.get("received_timestamp") or time.time_ns()
+            published = info.get("source_timestamp") or received
+            publisher = bytes((info.get("publisher_gid") or {"data": b""})["data"])  # ROS 2 Jazzy tells none
+            sequence = info.get("publication_sequence_number") or 0
+            self._recorder.take(Incoming(topic, data, received, published, sequence, publisher))
 
     def _order(self, name: str) -> str:
         if self._recorder is None or not self._writer.running:

@@ -37,8 +37,11 @@ def definition(name: str) -> str:
 
 @cache
 def type_hash(name: str) -> str:
-    """The hash (REP 2016) by which ROS tells versions of a type apart."""
-    hashes = json.loads(_file(name, "json").read_text())["type_hashes"]
+    """The hash (REP 2016) by which ROS tells versions of a type apart; empty in ROS 2 Humble, which has none."""
+    try:
+        hashes = json.loads(_file(name, "json").read_text())["type_hashes"]
+    except ConfigError:
+        return ""
     return next(entry["hash_string"] for entry in hashes if entry["type_name"] == name)
 
 

@@ -24,6 +24,7 @@ class Episode:
         self._bag = BagWriter(folder, about, distro)
         self._channels = {name: self._bag.add_topic(topic) for name, topic in topics.items()}
         self._last: dict[tuple[str, bytes], int] = {}  # sequence number by topic and publisher
+        self._single = {name for name, topic in topics.items() if len(topic.qos) == 1}  # they have one publisher
         self._recent: dict[str, deque[int]] = {name: deque() for name in topics}  # ns
         self.lost: Counter[str] = Counter()
         self._begin = self._end = 0  # ns
@@ -45,11 +46,13 @@ class Episode:
             data: CDR.
             received, published: ns since 1970.
             sequence: counted by its publisher; what is skipped was lost on the way.
+            publisher: empty where ROS does not tell; then losses are counted of topics with a single one.
         """
-        before = self._last.get((name, publisher))
-        if before is not None and sequence > before + 1:
-            self.lost[name] += sequence - before - 1
-        self._last[name, publisher] = sequence
+        if publisher or name in self._single:
+            skipped = sequence - self._last.get((name, publisher), sequence) - 1
+            if skipped > 0:
+                self.lost[name] += skipped
+            self._last[name, publisher] = sequence
         self._bag.write(self._channels[name], data, received, published, sequence & 0xFFFFFFFF)
         self._begin = self._begin or received
         self._end = max(self._end, received)

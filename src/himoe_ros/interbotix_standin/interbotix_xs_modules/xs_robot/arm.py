@@ -1,7 +1,5 @@
 """A stand-in for Interbotix's package of this name: as much as the driver uses, with the real one's traps."""
 
-from types import SimpleNamespace
-
 from rclpy.logging import LoggingSeverity
 
 from .core import InterbotixRobotXSCore
@@ -10,8 +8,7 @@ from .gripper import InterbotixGripperXSInterface
 
 class InterbotixArmXSInterface:
     def __init__(self, core, robot_model, group_name, moving_time=2.0, accel_time=0.3, iterative_update_fk=True):
-        told = core._ask("get_robot_info", cmd_type="group", name=group_name)
-        self.group_info = SimpleNamespace(joint_names=told.results[0].reason.split())
+        self.group_info = core.robot_get_robot_info("group", group_name)
 
 
 class InterbotixManipulatorXS:

@@ -4,6 +4,8 @@ Services are of standard types here, since the real messages are in no registry:
 parameters. The other side is xs_sdk.py.
 """
 
+from types import SimpleNamespace
+
 import rclpy
 from rcl_interfaces.srv import SetParameters
 from rclpy.logging import LoggingSeverity
@@ -40,7 +42,7 @@ class InterbotixRobotXSCore:
     def robot_set_operating_modes(
         self, cmd_type, name, mode, profile_type="velocity", profile_velocity=0, profile_acceleration=0
     ):
-        self._ask("set_operating_modes", cmd_type=cmd_type, name=name, mode=mode)
+        self._ask("set_operating_modes", cmd_type=cmd_type, name=name, mode=mode, profile_type=profile_type)
 
     def robot_set_motor_registers(self, cmd_type, name, reg, value):
         self._ask("set_motor_registers", cmd_type=cmd_type, name=name, reg=reg, value=value)
@@ -50,6 +52,11 @@ class InterbotixRobotXSCore:
 
     def robot_reboot_motors(self, cmd_type, name, enable, smart_reboot=False):
         self._ask("reboot_motors", cmd_type=cmd_type, name=name, enable=enable)
+
+    def robot_get_robot_info(self, cmd_type, name):
+        told = self._ask("get_robot_info", cmd_type=cmd_type, name=name)
+        joints, mode, profile = (one.reason for one in told.results)
+        return SimpleNamespace(joint_names=joints.split(), mode=mode, profile_type=profile)
 
     def robot_write_commands(self, group_name, commands):
         self._group.publish(JointState(name=[group_name], position=[_plain(value) for value in commands]))

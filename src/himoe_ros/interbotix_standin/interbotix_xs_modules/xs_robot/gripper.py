@@ -11,6 +11,7 @@ class InterbotixGripperXSInterface:
         gripper_pressure_upper_limit=350,
     ):
         self.core, self._name = core, gripper_name
+        self.gripper_info = core.robot_get_robot_info("single", gripper_name)
         self.tmr_gripper_state = core.robot_node.create_timer(0.02, self.gripper_state)
 
     def gripper_state(self):
