@@ -60,7 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(demo)
 
     record = add_command(
-        commands, "record", _record, "record demonstrations: r start, s save, d discard, t task, q quit"
+        commands,
+        "record",
+        _record,
+        "record demonstrations; keys: r start, s save, f save as failed, d discard, t task, q quit",
     )
     record.add_argument("robot", help=f"embodiment: {', '.join(robots)}")
     _add(record, RECORD_ARGUMENTS)

@@ -31,8 +31,9 @@ class MemoryDriver:
         self.positions = np.concatenate([[*arm.bounds.rest, arm.gripper.open] for arm in embodiment.arms])
         self.sent: list[np.ndarray] = []
         self.fault = ""
-        self.breaks = False
+        self.breaks = self.lost = False
         self.stopped = False
+        self.blocked_at: float | None = None  # where something keeps the first gripper from closing further
 
     def connect(self) -> None: ...
 
@@ -40,6 +41,8 @@ class MemoryDriver:
         self.stopped = False
 
     def read(self) -> Reading:
+        if self.lost:
+            raise DriverError("nobody answers")
         return Reading(self.positions, self.fault)
 
     def send(self, positions) -> None:
@@ -47,6 +50,8 @@ class MemoryDriver:
             raise DriverError("the cable is out")
         assert not self.stopped
         self.positions = positions.copy()
+        if self.blocked_at is not None:
+            self.positions[7] = min(positions[7], self.blocked_at)
         self.sent.append(positions.copy())
 
     def stop(self) -> None:
@@ -257,6 +262,51 @@ def test_home_opens_the_gripper_and_goes_to_the_home_posture():
     assert bench.driver.positions[7] == XARM7.arms[0].gripper.open
     speeds = np.abs(np.diff(np.array(bench.driver.sent)[:, :7], axis=0)) / DT
     assert speeds.max() <= SAFETY.home_velocity_rad_s + 1e-6
+
+
+def gripping() -> Bench:
+    """A robot whose closed gripper stands half open around something."""
+    bench, gripper = Bench(), XARM7.arms[0].gripper
+    assert gripper.open < gripper.closed
+    bench.driver.blocked_at = gripper.position(0.5)
+    bench.loop.arm()
+    bench.accept(bench.chunk(np.array([0, 0, 0, 0, 0, 0, -0.1])))
+    bench.run(1.5)
+    assert bench.driver.sent[-1][7] == pytest.approx(gripper.closed, abs=1e-3)
+    assert bench.driver.positions[7] == pytest.approx(bench.driver.blocked_at)
+    bench.loop.disarm("test")
+    bench.run(0.5)
+    assert bench.loop.mode is Mode.DISARMED
+    return bench
+
+
+@pytest.mark.parametrize("order", ["arm", "park"])
+def test_what_a_gripper_holds_is_held_when_it_is_armed_again(order):
+    bench = gripping()
+    getattr(bench.loop, order)()
+    bench.run(0.2)
+    assert bench.driver.sent[-1][7] == pytest.approx(XARM7.arms[0].gripper.closed, abs=1e-3)
+
+
+@pytest.mark.parametrize("meanwhile", ["moved", "faulted", "lost"])
+def test_a_gripper_that_may_hold_nothing_any_more_stays_where_it_is(meanwhile):
+    """Nothing moves by arming."""
+    bench = gripping()
+    if meanwhile == "moved":
+        bench.driver.positions = bench.driver.positions.copy()
+        bench.driver.positions[7] = XARM7.arms[0].gripper.position(0.8)
+    elif meanwhile == "faulted":
+        bench.driver.fault = "controller error C24"
+        bench.run(0.05)
+        bench.driver.fault = ""
+    else:
+        bench.driver.lost = True
+        bench.loop.reconnect()
+        bench.driver.lost = False
+    there = bench.driver.positions[7]
+    bench.loop.arm()
+    bench.run(0.2)
+    assert bench.driver.sent[-1][7] == pytest.approx(there)
 
 
 def test_a_robot_that_is_held_on_its_way_home_is_not_at_home():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -72,6 +75,28 @@ def test_a_pose_without_a_unit_quaternion_is_refused(w):
     message.pose.orientation.w = w
     with pytest.raises(ObservationError, match="unit quaternion"):
         messages.pose_array(message)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_cv_bridge_is_used_where_it_works(monkeypatch, works):
+    """One that was built for another NumPy can be imported, and fails when it is used."""
+    used = []
+
+    class CvBridge:
+        def imgmsg_to_cv2(self, message, encoding):
+            if not works:
+                raise ImportError("numpy.core.multiarray failed to import")
+            used.append(encoding)
+            return messages.image_array(message)
+
+    monkeypatch.setitem(sys.modules, "cv_bridge", SimpleNamespace(CvBridge=CvBridge))
+    conversions.bridge.cache_clear()
+    try:
+        image = RNG.integers(0, 255, (4, 5, 3), np.uint8)
+        assert np.array_equal(conversions.image_array(conversions.image_message(image, 1.0, "camera")), image)
+        assert used == (["bgr8", "rgb8"] if works else [])
+    finally:
+        conversions.bridge.cache_clear()
 
 
 def test_chunks_go_there_and_back():

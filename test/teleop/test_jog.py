@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from himoe_ros.core.action_guard import check_chunk, check_first_step
 from himoe_ros.core.embodiment import END_EFFECTOR, load_embodiment
 from himoe_ros.core.errors import ConfigError
-from himoe_ros.core.observation import RobotState
+from himoe_ros.core.observation import ActionChunk, RobotState
 from himoe_ros.core.unified import values_pose
+from himoe_ros.nodes.conversions import chunk_message
+from himoe_ros.nodes.teleop import Teleop
 from himoe_ros.resources import config
 from himoe_ros.teleop.jog import GLIDE_S, LEAD_M, Jog
 from himoe_ros.teleop.keys import SPEEDS, KeyJog
@@ -114,6 +118,17 @@ def test_the_gripper_toggles_and_begins_as_it_is():
     assert jog.plan(0.0).values[-1, -1] == 1.0
     jog.toggle_gripper()
     assert jog.plan(0.0).values[-1, -1] == 0.0
+
+
+def test_a_hand_that_takes_over_holds_what_the_policy_held():
+    """The gripper stands half open around something, and is sent further."""
+    plan = ActionChunk(10.0, XARM7.action_space("end_effector").names, np.zeros((2, 7)), np.array([0.1, 0.3]))
+    plan.values[:, -1] = 0.4, 0.0
+    node = SimpleNamespace(embodiment=XARM7, _passed=None)
+    assert Teleop.passed_opening(node, 10.2) is None, "no policy drove"
+    node._passed = chunk_message(plan)
+    assert Teleop.passed_opening(node, 10.2) == pytest.approx(0.2)
+    assert Teleop.passed_opening(node, 12.0) == 0.0
 
 
 def test_a_robot_without_a_tool_to_jog_is_refused():

@@ -81,7 +81,7 @@ def _compare(model: HiMoEVLA, release: HiMoEVLA, runs: int) -> list[Row]:
             row("prefix", lambda: model.encode(lean), lambda: reference.prefix(release, padded), runs),
             row("flow step", step, lambda: reference.velocity(release, padded, cache, valid, noise, first), runs),
             row(
-                "sample, 10 steps",
+                f"sample, {model.config.flow_steps} steps",
                 lambda: model.sample_actions(lean, noise),
                 lambda: reference.sample_actions(release, padded, noise),
                 runs,

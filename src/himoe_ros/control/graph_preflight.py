@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..core.safety import SafetyLimits
 from .finding import Finding, Level
 
-LEAST_CAMERA_HZ = 5.0
+LEAST_CAMERA_HZ = 8.0  # of 10; slower ones are too old for a plan before the next image comes
 LEAST_PIXELS = 224  # what the model looks at
 
 

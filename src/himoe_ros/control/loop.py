@@ -21,6 +21,7 @@ from .states import FOLLOWING, SENDING, Mode, States
 CATCH_UP_S = 0.1  # time that late ticks have lost is caught up with over so long ...
 MAX_LATE_S = 0.05  # ... up to so much
 ARRIVED = 1e-4  # rad, of a posture to rest at
+SAME_GRIP = 0.03  # of a gripper's stroke: nothing has moved it
 FOLLOWED_RAD, FOLLOW_S = 0.1, 3.0  # so near there the robot itself must be, so long after its command
 
 
@@ -53,6 +54,7 @@ class ControlLoop:
         self._motion = Motion(embodiment, space)
         self._reach = first_step(safety, embodiment, space)
         self._states = States()
+        self._left: Floats | None = None  # (N,) where the robot was at the last command; None once it may be elsewhere
         self._place = self._motion.command  # (N,) where a homing motion ends
         self._arrived = ""  # the reason to give there
         self._there_since: float | None = None  # when the command was there
@@ -94,6 +96,7 @@ class ControlLoop:
         try:
             self._driver.read()
         except DriverError:
+            self._left = None
             self._driver.connect()
 
     def arm(self) -> None:
@@ -202,12 +205,14 @@ class ControlLoop:
         command = self._next(reading.positions, now, steady, dt)
         self._check(command, last, dt)
         self._driver.send(command)
+        self._left = reading.positions
         age = None
         if self.mode is Mode.RUNNING and self._waiting_stamp is not None:
             age, self._waiting_stamp = now - self._waiting_stamp, None
         return Tick(reading, command, age)
 
     def _fault(self, reason: str) -> None:
+        self._left = None
         self._buffer.clear()
         self._states.go(Mode.FAULTED, reason)
 
@@ -218,9 +223,19 @@ class ControlLoop:
             reading = self._driver.read()
             if reading.fault:
                 raise DriverError(f"the robot reports: {reading.fault}")
-            self._motion.reset(reading.positions)
+            self._motion.reset(reading.positions, self._grips(reading.positions))
         self._watchdog.reset()
         self._buffer.clear()
+
+    def _grips(self, positions: Floats) -> list[float]:
+        """Where grippers go: to their last place, or what they hold would fall; if moved since, where they are."""
+        grips = []
+        for arm, sent in zip(self._embodiment.arms, self._motion.grippers(), strict=True):
+            gripper, at = arm.gripper, self._embodiment.joint_names.index(arm.gripper.joint)
+            same = SAME_GRIP * abs(gripper.open - gripper.closed)
+            moved = self._left is None or abs(positions[at] - self._left[at]) > same
+            grips.append(float(positions[at]) if moved else sent)
+        return grips
 
     def _move_to(self, place: Floats, reason: str, arrived: str) -> None:
         self._place, self._arrived, self._there_since = place, arrived, None

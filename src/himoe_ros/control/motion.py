@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -43,10 +43,12 @@ class Motion:
         self.speed_scale = 1.0  # share of the velocity limits in use, in (0, 1]
         self.command = np.zeros(len(embodiment.joint_names))  # (N,) as sent last, order of `joint_names`
 
-    def reset(self, positions: Floats) -> None:
-        """Be at rest at (N,) measured positions."""
+    def reset(self, positions: Floats, grips: Sequence[float]) -> None:
+        """Be at rest at (N,) measured positions, grippers on their way to these, one an arm."""
         require_finite(positions, "joint positions of the robot")
         self.command = positions.copy()
+        for (_, part), grip in zip(self._parts(), grips, strict=True):
+            self.command[part.stop] = grip
         for smoother, (_, part) in zip(self._smoothers, self._parts(), strict=True):
             smoother.reset(positions[part])
         self._release()

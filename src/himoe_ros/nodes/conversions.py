@@ -5,6 +5,8 @@ from __future__ import annotations
 import array
 import importlib
 from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -23,11 +25,6 @@ from ..core.embodiment import SLOTS
 from ..core.errors import ConfigError
 from ..core.observation import ActionChunk, Floats, Image
 
-try:
-    from cv_bridge import CvBridge  # on ROS installations; there is no working wheel of it
-except ImportError:
-    CvBridge = None
-
 
 def message_class(name: str) -> type:
     """`sensor_msgs/msg/Image` -> its class; ConfigError where it is not installed."""
@@ -44,12 +41,25 @@ def stamp(time: float) -> Time:
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
 
+@cache
+def bridge() -> Any:
+    """cv_bridge's converter; None where there is none, or one of another NumPy, as ROS 2 Humble's of NumPy 1."""
+    try:
+        from cv_bridge import CvBridge  # noqa: PLC0415 - on ROS installations; there is no working wheel of it
+
+        found = CvBridge()
+        found.imgmsg_to_cv2(image_message(np.zeros((1, 1, 3), np.uint8), 0.0, ""), "bgr8")
+    except (ImportError, AttributeError, RuntimeError, SystemError):
+        return None
+    return found
+
+
 def image_array(message: ImageMessage) -> Image:
     """See core.messages.image_array; through cv_bridge where ROS has it."""
-    if CvBridge is None:
+    if bridge() is None:
         return messages.image_array(message)
     messages.require_image(message)
-    return np.asarray(CvBridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)
+    return np.asarray(bridge().imgmsg_to_cv2(message, "rgb8"), dtype=np.uint8)
 
 
 def image_message(image: Image, time: float, frame: str) -> ImageMessage:

@@ -23,7 +23,7 @@ from ..core.chunk_source import ChunkSource, SourceWatch
 from ..core.embodiment import load_embodiment
 from ..core.errors import GuardError, HimoeError, ObservationError
 from ..core.fingerprint import fingerprint
-from ..core.messages import seconds
+from ..core.messages import message_chunk, seconds
 from ..core.observation import ActionChunk, Floats, RobotState
 from ..core.safety import load_safety
 from ..core.unified import named_positions
@@ -52,6 +52,7 @@ class Teleop(ManagedNode):
         self.mode = "unknown"  # the controller's
         self._recent: deque[tuple[float, RobotState]] = deque()
         self._behind: SourceWatch | None = None  # of the policy
+        self._passed: JointTrajectory | None = None  # the policy's newest plan that was passed on
         self._ready = False
         self._told_trouble = ""
         self._counts = {"chunks": 0, "passed on": 0}
@@ -116,6 +117,14 @@ class Teleop(ManagedNode):
         self._intervention.publish(Bool(data=self.human))
         self._tell()
         return "a person drives" if self.human else "the policy drives"
+
+    def passed_opening(self, now: float) -> float | None:
+        """To what the policy's last plan sends the first arm's gripper now; None where none was passed on."""
+        name = self.embodiment.arms[0].gripper.name
+        if self._passed is None or name not in self._passed.joint_names:
+            return None
+        plan = message_chunk(self._passed)
+        return float(np.interp(now - plan.stamp, plan.times, plan.values[:, plan.names.index(name)]).clip(0.0, 1.0))
 
     def order(self, name: str) -> None:
         """Call one of the controller's services; its answer is told."""
@@ -190,6 +199,7 @@ class Teleop(ManagedNode):
     def _on_policy(self, message: JointTrajectory) -> None:
         if self._ready and not self.human and self._behind.trusted:
             self._chunks.publish(message)
+            self._passed = message
             self._counts["passed on"] += 1
 
     def _on_policy_source(self, message: DiagnosticStatus) -> None:
@@ -245,9 +255,10 @@ class JogTeleop(Teleop):
         if state is None:
             raise ObservationError(self.trouble())
         if not self._driving or self.mode != "running":
-            opening = self.jog.opening if self._driving and self.mode in FOLLOWS else None
+            opening = self.jog.opening if self._driving else self.passed_opening(now)
             self.jog.anchor(state, self.velocity())
-            self.jog.opening = self.jog.opening if opening is None else opening
+            if opening is not None and self.mode in FOLLOWS:
+                self.jog.opening = opening
             self._driving = True
         else:
             self.jog.follow(state)

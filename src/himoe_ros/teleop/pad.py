@@ -102,7 +102,7 @@ def find_device(name: str) -> Path:
                 return Path("/dev/input") / events[0]
     raise ConfigError(
         f"no input device has '{name}' in its name; there are: {', '.join(found) or 'none'}. Plug it in, or give "
-        "its file with device:=/dev/input/eventN"
+        "its file with --device-file /dev/input/eventN (device_file:=...)"
     )
 
 
