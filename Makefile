@@ -7,7 +7,7 @@ LIBRARIES := libegl1 libosmesa6 libgl1
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export MUJOCO_GL ?= egl
 
-.PHONY: demo test trials train-demo faults mutants soak interop gym-aloha lint bench venv clean
+.PHONY: demo test trials train-demo faults mutants soak interop gym-aloha jazzy lint bench venv clean
 
 demo: venv
 	$(BIN)/himoe demo
@@ -68,6 +68,17 @@ gym-aloha: .gym/.ready
 	.gym/bin/pip install --progress-bar on -c constraints.txt -e '.[ros,sim]' gym-aloha==0.1.5
 	@touch $@
 
+# The tests on ROS 2 Jazzy's rclpy and Fast DDS, with NumPy 1, in an environment of their own.
+jazzy: .jazzy/.ready
+	.jazzy/bin/pytest
+
+.jazzy/.ready: setup.py constraints.txt
+	"$(PYTHON)" -m venv .jazzy
+	grep -vE '^(ros-|numpy=|opencv|pyarrow|scipy)' constraints.txt > .jazzy/constraints.txt
+	.jazzy/bin/pip install --progress-bar on -c .jazzy/constraints.txt -e '.[jazzy,sim,train,test]'
+	.jazzy/bin/pip install --progress-bar on --no-deps gym-xarm==0.1.1 gym-aloha==0.1.5 openpi-client==0.1.2
+	@touch $@
+
 lint: venv
 	$(BIN)/ruff check src test launch setup.py
 	$(BIN)/ruff format --check src test launch setup.py
@@ -91,4 +102,4 @@ $(READY): setup.py constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .interop .gym build install log
+	rm -rf .venv .interop .gym .jazzy build install log

@@ -40,6 +40,19 @@ EXTRAS = {
         "ros-diagnostic-msgs==5.5.1",
         "ros-lifecycle-msgs==2.3.0",
     ],
+    "jazzy": [  # the same of ROS 2 Jazzy, and NumPy as it is there
+        "ros-rclpy==7.1.6",
+        "ros-rmw-fastrtps-cpp==8.4.3",
+        "ros-std-msgs==5.3.6",
+        "ros-std-srvs==5.3.6",
+        "ros-sensor-msgs==5.3.6",
+        "ros-geometry-msgs==5.3.6",
+        "ros-trajectory-msgs==5.3.6",
+        "ros-diagnostic-msgs==5.3.6",
+        "ros-lifecycle-msgs==2.0.3",
+        "numpy<2",
+        "pyarrow<22",
+    ],
     # Also needs the meshes of two packages whose own requirements are not wanted:
     # pip install --no-deps gym-xarm==0.1.1 gym-aloha==0.1.5
     "sim": ["mujoco>=3.8,<3.9", "av>=14"],
