@@ -260,10 +260,10 @@ def simulated_address(robot: str) -> str:
 
 def environment() -> dict[str, str]:
     """Variables every node needs, where the user has not set them."""
-    profile = str(config("fastdds.xml"))
+    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    profiles = "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE"
     return {
-        "FASTDDS_DEFAULT_PROFILES_FILE": os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", profile),
-        "FASTRTPS_DEFAULT_PROFILES_FILE": os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE", profile),  # before Kilted
+        profiles: os.environ.get(profiles, str(config("fastdds.xml"))),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         # By default glibc keeps up to eight heaps a core, and what their threads free is slowly scattered over all.
         "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),

@@ -54,7 +54,7 @@ class ControlLoop:
         self._motion = Motion(embodiment, space)
         self._reach = first_step(safety, embodiment, space)
         self._states = States()
-        self._left: Floats | None = None  # (N,) where the robot was at the last command; None once it may be elsewhere
+        self._seen: Floats | None = None  # (N,) where the robot was at the last command; None after a fault or a loss
         self._place = self._motion.command  # (N,) where a homing motion ends
         self._arrived = ""  # the reason to give there
         self._there_since: float | None = None  # when the command was there
@@ -96,7 +96,7 @@ class ControlLoop:
         try:
             self._driver.read()
         except DriverError:
-            self._left = None
+            self._seen = None
             self._driver.connect()
 
     def arm(self) -> None:
@@ -205,14 +205,14 @@ class ControlLoop:
         command = self._next(reading.positions, now, steady, dt)
         self._check(command, last, dt)
         self._driver.send(command)
-        self._left = reading.positions
+        self._seen = reading.positions
         age = None
         if self.mode is Mode.RUNNING and self._waiting_stamp is not None:
             age, self._waiting_stamp = now - self._waiting_stamp, None
         return Tick(reading, command, age)
 
     def _fault(self, reason: str) -> None:
-        self._left = None
+        self._seen = None
         self._buffer.clear()
         self._states.go(Mode.FAULTED, reason)
 
@@ -233,7 +233,7 @@ class ControlLoop:
         for arm, sent in zip(self._embodiment.arms, self._motion.grippers(), strict=True):
             gripper, at = arm.gripper, self._embodiment.joint_names.index(arm.gripper.joint)
             same = SAME_GRIP * abs(gripper.open - gripper.closed)
-            moved = self._left is None or abs(positions[at] - self._left[at]) > same
+            moved = self._seen is None or abs(positions[at] - self._seen[at]) > same
             grips.append(float(positions[at]) if moved else sent)
         return grips
 

@@ -6,25 +6,29 @@ from collections.abc import Sequence
 
 from ..core.embodiment import Embodiment
 from ..core.observation import Image
+from ..sim.sensor_noise import SensorNoise
 from .gym_aloha import GymWorld
 from .managed import run
 from .sim_cameras import SimCameras
 
+FLAT = {"shadow": False, "reflection": False}  # as ours; with them, in software, three views take a sixth of a second
 VIEWS = {"base": "top", "left_wrist": "left_wrist", "right_wrist": "right_wrist"}
 
 
 class GymView:
-    """A second environment that is only looked at."""
+    """A second environment that is only looked at, by noisy sensors as ours."""
 
     def __init__(self, embodiment: Embodiment, width: int, height: int) -> None:
         """Width and height of the pictures, px."""
         from dm_control.mujoco import Camera  # noqa: PLC0415 - see GymWorld
 
         self._world = GymWorld(embodiment.arms)
+        self._world.physics.model.vis.quality.offsamples = 0
         self._cameras = {
             name: Camera(self._world.physics, camera_id=view, width=width, height=height)
             for name, view in VIEWS.items()
         }
+        self._noise = {name: SensorNoise(height, width) for name in VIEWS}
 
     def set_state(self, names: Sequence[str], values: Sequence[float]) -> None:
         """See GymWorld."""
@@ -32,7 +36,7 @@ class GymView:
 
     def render(self, camera: str) -> Image:
         """(H, W, 3) uint8 RGB."""
-        return self._cameras[camera].render()
+        return self._noise[camera](self._cameras[camera].render(render_flag_overrides=FLAT))
 
     def close(self) -> None:
         """Nothing to free."""
