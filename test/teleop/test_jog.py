@@ -124,11 +124,16 @@ def test_a_hand_that_takes_over_holds_what_the_policy_held():
     """The gripper stands half open around something, and is sent further."""
     plan = ActionChunk(10.0, XARM7.action_space("end_effector").names, np.zeros((2, 7)), np.array([0.1, 0.3]))
     plan.values[:, -1] = 0.4, 0.0
-    node = SimpleNamespace(embodiment=XARM7, _passed=None)
+    node = SimpleNamespace(embodiment=XARM7, space=XARM7.action_space("end_effector"), _passed=None)
     assert Teleop.passed_opening(node, 10.2) is None, "no policy drove"
     node._passed = chunk_message(plan)
     assert Teleop.passed_opening(node, 10.2) == pytest.approx(0.2)
     assert Teleop.passed_opening(node, 12.0) == 0.0
+    plan.values[1, -1] = np.nan
+    node._passed = chunk_message(plan)
+    assert Teleop.passed_opening(node, 10.2) is None, "nor does the controller follow it, and a person drives"
+    node._passed.points[0].positions = [0.0]
+    assert Teleop.passed_opening(node, 10.2) is None
 
 
 def test_a_robot_without_a_tool_to_jog_is_refused():

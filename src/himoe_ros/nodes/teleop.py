@@ -19,6 +19,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from ..control.states import FOLLOWING
+from ..core.action_guard import check_chunk
 from ..core.chunk_source import ChunkSource, SourceWatch
 from ..core.embodiment import load_embodiment
 from ..core.errors import GuardError, HimoeError, ObservationError
@@ -120,11 +121,14 @@ class Teleop(ManagedNode):
 
     def passed_opening(self, now: float) -> float | None:
         """To what the policy's last plan sends the first arm's gripper now; None where none was passed on."""
-        name = self.embodiment.arms[0].gripper.name
-        if self._passed is None or name not in self._passed.joint_names:
+        if self._passed is None:
             return None
-        plan = message_chunk(self._passed)
-        return float(np.interp(now - plan.stamp, plan.times, plan.values[:, plan.names.index(name)]).clip(0.0, 1.0))
+        try:
+            plan = check_chunk(message_chunk(self._passed), self.space)
+        except GuardError:  # nor did the controller follow it
+            return None
+        openings = plan.values[:, self.space.names.index(self.embodiment.arms[0].gripper.name)]
+        return float(np.interp(now - plan.stamp, plan.times, openings).clip(0.0, 1.0))
 
     def order(self, name: str) -> None:
         """Call one of the controller's services; its answer is told."""
